@@ -1,0 +1,164 @@
+"""When a job that is no longer listed is believed to be gone: the decision, and the statements that record it.
+
+AWS has no operation that deletes these jobs, so a job that is gone is news, and a wrong listing is likelier.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Executable,
+    Interval,
+    Select,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from etl.reconcile import last_complete_listing
+from etl.tables import NOT_LISTED, inference_job, membership, status_transition
+
+LISTINGS_IF_CONFIRMED = 2
+"""Complete listings in a row without a job, where AWS also answers that it does not know the job."""
+
+LISTINGS_IF_NOT_PERMITTED = 4
+"""The same where we may not ask AWS for a single job."""
+
+LISTINGS_IF_MANY = 5
+"""The same where many jobs vanished at once, whatever AWS answers."""
+
+MANY_JOBS = 10
+MANY_SHARE = 0.2
+
+QUESTIONS = 100
+"""Single jobs that one run asks AWS for, at the most; the rest are asked for by the next."""
+
+_JUST_AFTER = literal(timedelta(microseconds=1))
+
+
+class Missing(NamedTuple):
+    """A job that the complete listing just read did not show."""
+
+    job_key: int
+    job_arn: str
+    listings: int
+    """Complete listings in a row without it, this one included."""
+    has_waited: bool
+    """Whether the grace since the first of them is over."""
+
+
+def suspects(missing: Sequence[Missing], tracked: int) -> list[Missing]:
+    """Return the missing jobs, of `tracked` in all, of which AWS is now to be asked."""
+    are_many = len(missing) > max(MANY_JOBS, MANY_SHARE * tracked)
+    needed = LISTINGS_IF_MANY if are_many else LISTINGS_IF_CONFIRMED
+    return [job for job in missing if job.has_waited and job.listings >= needed][:QUESTIONS]
+
+
+def is_gone(job: Missing, exists: bool | None) -> bool:
+    """Decide of a suspect, by AWS's answer to whether it exists: None if we may not ask."""
+    return exists is False or (exists is None and job.listings >= LISTINGS_IF_NOT_PERMITTED)
+
+
+def missing_jobs() -> Select[int, str, int, bool]:
+    """Return the query for `Missing`: jobs not shown, of those not already concluded absent.
+
+    Parameters: owner (a membership_key), grace, and shown_keys, an array literal.
+    """
+    job = inference_job.c
+    shown = func.unnest(bindparam("shown_keys", type_=ARRAY(BigInteger))).column_valued("shown_key")
+    since = func.coalesce(job.absent_since, func.now())
+    return (
+        select(
+            job.job_key,
+            job.job_arn,
+            job.absent_listings + 1,
+            since <= func.now() - bindparam("grace", type_=Interval),
+        )
+        .where(job.membership_key == bindparam("owner"), job.status != NOT_LISTED)
+        .where(~select(shown).where(shown == job.job_key).exists())
+        .order_by(job.job_key)
+    )
+
+
+def tracked_jobs() -> Select[int]:
+    """Return the query for the number of a membership's jobs that are taken to be listed."""
+    job = inference_job.c
+    return (
+        select(func.count())
+        .select_from(inference_job)
+        .where(job.membership_key == bindparam("owner"), job.status != NOT_LISTED)
+    )
+
+
+def count_missing() -> Executable:
+    """Return the statement that counts one more complete listing without the jobs of `keys`.
+
+    It runs before the membership's `listed_at` moves to this listing. Forgetting the digest makes the next sight
+    of the job be looked at, though its bytes be the same.
+    """
+    job = inference_job.c
+    return (
+        update(inference_job)
+        .where(job.job_key.in_(_keys()), membership.c.membership_key == job.membership_key)
+        .values(
+            absent_listings=job.absent_listings + 1,
+            absent_since=func.coalesce(job.absent_since, func.now()),
+            last_listed_at=case((job.absent_since.is_(None), last_complete_listing()), else_=job.last_listed_at),
+            digest=None,
+            changed_at=func.now(),
+        )
+    )
+
+
+def acquit() -> Executable:
+    """Return the statement that forgets the absence of the jobs of `keys`, since AWS answers that they exist."""
+    return (
+        update(inference_job)
+        .where(inference_job.c.job_key.in_(_keys()))
+        .values(absent_listings=0, absent_since=None, last_listed_at=None, changed_at=func.now())
+    )
+
+
+def conclude() -> Executable:
+    """Return the statement that gives the jobs of `keys` the status NOT_LISTED, with its transition.
+
+    Parameters: keys, run (a run_id).
+    """
+    job = inference_job.c
+    changed_time = func.greatest(job.absent_since, job.status_since + _JUST_AFTER)
+    witnesses = (job.status_since, job.update_time, job.last_listed_at)
+    gone = (
+        select(
+            job.job_key,
+            changed_time.label("changed_time"),
+            job.status.label("from_status"),
+            job.status_since.label("from_time"),
+            literal(NOT_LISTED).label("to_status"),
+            func.greatest(*(case((seen <= changed_time, seen)) for seen in witnesses)).label("not_before"),
+            func.now().label("observed_at"),
+            literal("observed").label("time_basis"),
+            bindparam("run", type_=BigInteger).label("run_id"),
+        )
+        .where(job.job_key.in_(_keys()))
+        .cte("gone")
+    )
+    moved = (
+        insert(status_transition).from_select([column.name for column in gone.columns], select(gone)).cte("moved")
+    )
+    return (
+        update(inference_job)
+        .where(job.job_key == gone.c.job_key)
+        .values(status=NOT_LISTED, status_since=gone.c.changed_time, changed_at=func.now())
+        .add_cte(moved)
+    )
+
+
+def _keys() -> Select[int]:
+    return select(func.unnest(bindparam("keys", type_=ARRAY(BigInteger))).column_valued("key"))

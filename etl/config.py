@@ -1,0 +1,261 @@
+"""The configuration: one frozen value, made once from file and environment, all complaints together."""
+
+import difflib
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+DEFAULT_FILE = Path("etl.toml")
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; one line a complaint, none of them holding a secret."""
+
+    def __init__(self, complaints: Sequence[str]) -> None:
+        super().__init__("\n".join(complaints))
+        self.complaints = tuple(complaints)
+
+
+def _duration(value: object) -> object:
+    """Read ``30s``, ``15m``, ``6h`` or ``1d``; a timedelta passes."""
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"(\d{1,9})([smhd])", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a duration is a number with its unit: 30s, 15m, 6h or 1d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+def _like(pattern: str, what: str) -> AfterValidator:
+    """Require the whole text to match, and say in words what was expected."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_MODEL_ARN = rf"arn:aws[-a-z]*:cleanrooms-ml:[-a-z0-9]+:\d{{12}}:(membership/{_UUID}/)?trained-model/.+"
+
+Url = Annotated[str, _like(r"https?://[^\s/]+/?[^\s]*", "a URL that begins with https:// or http://")]
+MembershipId = Annotated[str, _like(_UUID, "a membership's id: 36 characters of 0-9, a-f and -")]
+Region = Annotated[str, _like(r"[a-z]+(-[a-z]+)+-\d+", "a region such as us-east-1")]
+RoleArn = Annotated[
+    str, _like(r"arn:aws[-a-z]*:iam::\d{12}:role/\S+", "a role: arn:aws:iam::<account>:role/<name>")
+]
+ModelArn = Annotated[str, _like(_MODEL_ARN, "the ARN of a trained model: arn:aws:cleanrooms-ml:...")]
+
+
+class _Section(BaseModel):
+    """A part of the file: closed to unknown keys, unchangeable, and silent about what it was given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Database(_Section):
+    """Where the history is kept; without a URL, the private local Postgres."""
+
+    url: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _is_postgres(self) -> Self:
+        if self.url and not re.match(r"postgresql(\+psycopg)?://", self.url.get_secret_value()):
+            raise ValueError("the URL must begin with postgresql://")
+        return self
+
+    def address(self) -> str:
+        """Return the URL with its password: for the driver, never for a text. Raises `ConfigError`."""
+        if self.url is None:
+            raise ConfigError(["database.url: is not set"])
+        return self.url.get_secret_value()
+
+
+class Aws(_Section):
+    """How AWS is asked. A left-out endpoint is AWS's own."""
+
+    endpoint_url: Url | None = None
+    sts_endpoint_url: Url | None = None  # left out: endpoint_url
+    max_concurrency: int = Field(8, ge=1, le=256)
+    page_size: int = Field(100, ge=1, le=100)
+
+
+class Sync(_Section):
+    """When absence is believed, and how long a writer may be silent."""
+
+    absence_grace: Duration = Field(timedelta(minutes=5), ge=timedelta(0))
+    lease: Duration = Field(timedelta(minutes=2), ge=timedelta(seconds=1))
+
+
+class Schedule(_Section):
+    """How often each membership is listed: `every` so long, or by a `cron` line in UTC."""
+
+    every: Duration = Field(timedelta(minutes=15), ge=timedelta(seconds=1))
+    cron: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one_schedule(self) -> Self:
+        if self.cron is not None:
+            if "every" in self.model_fields_set:
+                raise ValueError("give either every or cron, not both")
+            _fire_times(self.cron, 1)
+        return self
+
+    @property
+    def interval(self) -> timedelta:
+        """The longest pause that the schedule itself makes between two sweeps."""
+        if self.cron is None:
+            return self.every
+        times = _fire_times(self.cron, 50)
+        return max((later - earlier for earlier, later in pairwise(times)), default=timedelta(days=366))
+
+
+def _fire_times(cron: str, count: int) -> list[datetime]:
+    """Return the next times of a cron line, counted from a fixed day: no clock of the host is read."""
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 - only who uses cron pays for it
+
+    trigger = CronTrigger.from_crontab(cron, timezone=UTC)
+    times: list[datetime] = []
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    while len(times) < count:
+        fired = trigger.get_next_fire_time(times[-1] if times else None, moment)
+        if fired is None:
+            break
+        times.append(fired)
+        moment = fired + timedelta(seconds=1)
+    return times
+
+
+class Membership(_Section):
+    """One membership to be listed, by whom, and whether all of its jobs or one model's."""
+
+    id: MembershipId
+    region: Region
+    role_arn: RoleArn | None = None
+    external_id: str | None = Field(None, min_length=2, max_length=1224)
+    trained_model_arn: ModelArn | None = None
+    trained_model_version_identifier: str | None = Field(None, min_length=1, max_length=256)
+
+    @property
+    def account_id(self) -> str | None:
+        """The account of the role: calls made with it are about that account's memberships."""
+        return self.role_arn.split(":")[4] if self.role_arn else None
+
+    @model_validator(mode="after")
+    def _external_id_needs_a_role(self) -> Self:
+        if self.external_id and not self.role_arn:
+            raise ValueError("external_id is of no use without role_arn")
+        return self
+
+
+class Config(_Section):
+    """Everything that is set."""
+
+    database: Database = Database()
+    aws: Aws = Aws()
+    sync: Sync = Sync()
+    schedule: Schedule = Schedule()
+    memberships: tuple[Membership, ...] = Field((), alias="membership")
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Self:
+        twice = [name for name, count in Counter(item.id for item in self.memberships).items() if count > 1]
+        if twice:
+            raise ValueError(f"membership given twice: {', '.join(twice)}")
+        return self
+
+    def only(self, ids: Sequence[str]) -> tuple[Membership, ...]:
+        """Return the memberships named, all where none is; raises `ConfigError` for an unknown one."""
+        known = {membership.id: membership for membership in self.memberships}
+        unknown = [f"membership {name} is not configured" for name in ids if name not in known]
+        if unknown:
+            raise ConfigError(unknown)
+        return tuple(known[name] for name in dict.fromkeys(ids)) if ids else self.memberships
+
+
+def load(file: Path | None, environ: Mapping[str, str]) -> Config:
+    """Read the file given, else ``$ETL_CONFIG``, else ``./etl.toml`` if there is one; the environment wins.
+
+    Raises `ConfigError` with every complaint at once.
+    """
+    named = file or (Path(environ["ETL_CONFIG"]) if environ.get("ETL_CONFIG") else None)
+    settings = _read(named or DEFAULT_FILE) if named or DEFAULT_FILE.exists() else {}
+    return from_mapping(settings, environ, str(named or DEFAULT_FILE))
+
+
+def from_mapping(settings: Mapping[str, Any], environ: Mapping[str, str], origin: str = "configuration") -> Config:
+    """Make the value from what a file holds and the environment; raises `ConfigError`."""
+    try:
+        return Config.model_validate(_overlaid(settings, environ))
+    except ValidationError as error:
+        raise ConfigError([f"{origin}: {_complaint(detail)}" for detail in error.errors()]) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{file}: is not TOML: {error}"]) from None
+
+
+def _overlaid(settings: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Lay ``ETL_<SECTION>_<KEY>`` over the file's sections; an empty variable is as good as none."""
+    merged = dict(settings)
+    for section, key, value in _variables(environ):
+        if isinstance(merged.get(section, {}), Mapping):
+            merged[section] = {**merged.get(section, {}), key: value}
+    return merged
+
+
+def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    sections = [name for name in Config.model_fields if name != "memberships"]
+    for variable, value in sorted(environ.items()):
+        prefix, _, rest = variable.partition("_")
+        section, _, key = rest.lower().partition("_")
+        if prefix == "ETL" and section in sections and key and value:
+            yield section, key, value
+
+
+def _complaint(detail: ErrorDetails) -> str:
+    path = [str(part) for part in detail["loc"]]
+    where = ".".join(path) or "the whole"
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: unknown key{_nearest(path)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[:1].lower()}{message[1:]}"
+
+
+def _nearest(path: Sequence[str]) -> str:
+    """Name the known key that an unknown one was probably meant to be."""
+    models: Mapping[str, type[BaseModel]] = {
+        "database": Database, "aws": Aws, "sync": Sync, "schedule": Schedule, "membership": Membership,
+    }  # fmt: skip
+    known = list(models[path[0]].model_fields if len(path) > 1 else models)
+    close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

@@ -1,0 +1,128 @@
+"""The way to the database: one connection where one is asked for, and the schema's revision."""
+
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, make_url, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
+
+from etl.tables import REVISION, SCHEMA
+
+_CONNECT: dict[str, Any] = {
+    "application_name": "cleanroomsml-etl",
+    "connect_timeout": 10,
+    # A peer that vanished without a word is noticed within a minute.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+    # A transaction pooler in between gives each transaction another session.
+    "prepare_threshold": None,
+}
+
+OLDEST_POSTGRES = 15
+
+
+class DatabaseError(Exception):
+    """The database cannot be used as it is; one line that names what to do."""
+
+
+def parse(url: str) -> URL:
+    """Read a database URL; raises `DatabaseError` without repeating it, since it may hold a password."""
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise DatabaseError("database.url cannot be read: postgresql://user@host:port/database") from None
+
+
+@lru_cache
+def engine(url: str) -> Engine:
+    """Return this process's engine for a URL.
+
+    It keeps no connections: a sync needs one for minutes, and none in between.
+    """
+    address = parse(url)
+    known = {name: value for name, value in _CONNECT.items() if name not in address.query}
+    return create_engine(
+        address.set(drivername="postgresql+psycopg"),
+        poolclass=NullPool,
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
+        connect_args=known,
+    )
+
+
+def connect(url: str) -> Connection:
+    """Open a connection; raises `DatabaseError` where the server does not let us in."""
+    try:
+        connection = engine(url).connect()
+    except DBAPIError as error:
+        raise DatabaseError(f"cannot reach the database {shown(url)}: {reason(error)}") from error
+    major = int((connection.dialect.server_version_info or (0,))[0])
+    if major < OLDEST_POSTGRES:
+        connection.close()
+        raise DatabaseError(f"the database is PostgreSQL {major}; {OLDEST_POSTGRES} or newer is needed")
+    return connection
+
+
+def shown(url: str) -> str:
+    """Return a URL that can be shown: its password is masked, its parameters are left out."""
+    address = parse(url)
+    return address.set(query={}).render_as_string(hide_password=True)
+
+
+def reason(error: DBAPIError) -> str:
+    """Return what the driver or the server said, in one line and without statement or parameters."""
+    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+    return lines[0].strip()
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the revision of the schema, None where there is none yet."""
+    versions = f"{SCHEMA}.alembic_version"
+    with connection.begin():
+        if connection.scalar(select(text("to_regclass(:name)")).params(name=versions)) is None:
+            return None
+        revision: str | None = connection.scalar(text(f"SELECT version_num FROM {versions}"))  # noqa: S608 - constants
+        return revision
+
+
+def check_revision(connection: Connection) -> None:
+    """Raise `DatabaseError` unless the schema is the one that this release knows."""
+    revision = current_revision(connection)
+    if revision is None:
+        raise DatabaseError("the database is not migrated: run `etl db upgrade`")
+    if revision < REVISION:
+        raise DatabaseError(f"the database is at revision {revision}, not {REVISION}: run `etl db upgrade`")
+    if revision > REVISION:
+        raise DatabaseError(
+            f"the database was migrated to revision {revision} by a newer release (this one knows {REVISION}):"
+            " upgrade with `pip install --upgrade cleanroomsml-etl`"
+        )
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the schema to this release's revision; raises `DatabaseError` where a newer release owns it."""
+    from alembic import command  # noqa: PLC0415 - a quarter of a second that only migrations need
+    from alembic.config import Config as AlembicConfig  # noqa: PLC0415 - likewise
+
+    if (current_revision(connection) or REVISION) > REVISION:
+        check_revision(connection)
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except DBAPIError as error:
+        raise DatabaseError(f"the migration failed and changed nothing: {reason(error)}") from error
+
+
+def _migrations() -> Path:
+    """Return the revisions' folder: inside an installed package, beside it in a checkout."""
+    package = Path(str(files("etl")))
+    installed = package / "migrations"
+    return installed if installed.exists() else package.parent / "migrations"

@@ -1,0 +1,72 @@
+"""What a client asked: the AWS operation behind a method, a path and a signature."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+JOBS = "ListTrainedModelInferenceJobs"
+JOB = "GetTrainedModelInferenceJob"
+MODELS = "ListTrainedModels"
+ASSUME_ROLE = "AssumeRole"
+CALLER = "GetCallerIdentity"
+UNKNOWN = "Unknown"
+OPERATIONS = frozenset({JOBS, JOB, MODELS, ASSUME_ROLE, CALLER, UNKNOWN})
+
+# Paths are taken apart before they are unquoted: a job's ARN holds slashes.
+_ROUTES = (
+    (JOBS, re.compile(r"/memberships/(?P<membership>[^/]+)/trained-model-inference-jobs")),
+    (JOB, re.compile(r"/memberships/(?P<membership>[^/]+)/trained-model-inference-jobs/(?P<resource>[^/]+)")),
+    (MODELS, re.compile(r"/memberships/(?P<membership>[^/]+)/trained-models")),
+)
+_CREDENTIAL = re.compile(r"Credential=(?P<key>[^/,\s]+)/[^/]*/(?P<region>[^/]*)/")
+_ATTEMPT = re.compile(r"attempt=(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request as the endpoint received it; for STS `query` is the form."""
+
+    operation: str
+    membership: str | None = None
+    resource: str | None = None  # the job ARN that Get asks for
+    query: Mapping[str, str] = field(default_factory=dict)
+    access_key: str | None = None
+    session_token: str | None = None
+    region: str | None = None  # the one that the request is signed for
+    attempt: int = 1  # botocore's own count: 2 is its first retry
+
+    @property
+    def is_sts(self) -> bool:
+        """Whether the answer has to be STS's XML."""
+        return self.operation in (ASSUME_ROLE, CALLER)
+
+
+def parse(method: str, target: str, headers: Message, body: bytes) -> Request:
+    """Understand a request; its signature is read, not checked: no secret is shared with the client."""
+    url = urlsplit(target)
+    query = dict(parse_qsl(url.query or body.decode(errors="replace"), keep_blank_values=True))
+    operation, parts = _route(method, url.path, query)
+    credential = _CREDENTIAL.search(headers.get("Authorization") or "")
+    attempt = _ATTEMPT.search(headers.get("amz-sdk-request") or "")
+    return Request(
+        operation=operation,
+        membership=parts.get("membership"),
+        resource=parts.get("resource"),
+        query=query,
+        access_key=credential["key"] if credential else None,
+        session_token=headers.get("X-Amz-Security-Token"),
+        region=credential["region"] if credential else None,
+        attempt=int(attempt[1]) if attempt else 1,
+    )
+
+
+def _route(method: str, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    if method == "POST":
+        action = query.get("Action", UNKNOWN)
+        return action if action in OPERATIONS else UNKNOWN, {}
+    for operation, pattern in _ROUTES:
+        if found := pattern.fullmatch(path):
+            return operation, {name: unquote(part) for name, part in found.groupdict().items()}
+    return UNKNOWN, {}

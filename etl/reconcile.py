@@ -1,0 +1,289 @@
+"""The statements that turn staged jobs into inserts, updates and history: pure builders, no connection.
+
+One statement settles a batch. Its first part, up to `_judged`, decides what each staged job means beside what is
+stored; the rest only writes what was decided. All of it sees the tables as they were before the statement.
+"""
+
+from datetime import timedelta
+from functools import reduce
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Executable,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from etl.tables import NOT_LISTED, inference_job, job_edit, job_key, membership, status_transition
+
+AHEAD = timedelta(seconds=5)
+"""How far AWS's clock may run before the database's."""
+
+STALE_RUNS_UNTIL_BELIEVED = 3
+
+_TICK = timedelta(microseconds=1)  # the resolution of timestamptz
+
+# What AWS says of a job, in the order of its columns.
+_FACTS = tuple(
+    column.name
+    for column in inference_job.columns
+    if column.name
+    not in {
+        "job_key", "membership_key", "status_since", "digest", "first_seen_at", "changed_at",
+        "stale_runs", "absent_since", "absent_listings", "last_listed_at",
+    }
+)  # fmt: skip
+_NO_EDIT = {"job_arn", "status", "update_time"}  # the key, history's own subject, and a bare touch
+
+staged_job = Table(
+    "staged_job",
+    MetaData(),  # of its own: a temporary table is no part of the schema
+    Column("job_arn", inference_job.c.job_arn.type, primary_key=True),
+    *(Column(name, inference_job.c[name].type) for name in _FACTS if name != "job_arn"),
+    Column("digest", inference_job.c.digest.type),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DROP",  # in the same transaction: a transaction pooler in between does no harm
+)
+
+_now = func.now()  # of the transaction, which began after the batch had been read
+_run = bindparam("run", type_=BigInteger)
+_owner = bindparam("owner", type_=membership.c.membership_key.type)
+
+
+def settle_staged() -> Executable:
+    """Return the statement that settles the staged jobs of one membership.
+
+    Parameters: owner (a membership_key), run (a run_id) and believe, which takes an older state for the truth. Result, one row:
+    new, changed, transitions, unchanged, stale (counts), shown_keys (not stale), stale_keys, and believable, the
+    [key, ARN] of those stale ones that are believed if the listing turns out complete.
+    """
+    judged = _judged(_timed(_compared()))
+    stale = judged.c.verdict == "stale"
+    believable = and_(stale, judged.c.stale_runs + 1 >= STALE_RUNS_UNTIL_BELIEVED)
+    return select(
+        _how_many(judged.c.verdict == "new").label("new"),
+        _how_many(judged.c.verdict == "changed").label("changed"),
+        _how_many(judged.c.is_transition).label("transitions"),
+        _how_many(judged.c.verdict == "same").label("unchanged"),
+        _how_many(stale).label("stale"),
+        func.array_agg(judged.c.job_key).filter(~stale).label("shown_keys"),
+        func.array_agg(judged.c.job_key).filter(stale).label("stale_keys"),
+        func.jsonb_agg(func.jsonb_build_array(judged.c.job_key, judged.c.job_arn), type_=JSONB)
+        .filter(believable)
+        .label("believable"),
+    ).add_cte(_insert_new(judged), _update_changed(judged), _append_transitions(judged), _append_edits(judged))
+
+
+def _compared() -> CTE:
+    """Put each staged job beside the stored one, and say what differs."""
+    staged, stored = staged_job.c, inference_job.c
+    is_same = [staged[name].is_not_distinct_from(stored[name]) for name in _FACTS]
+    return (
+        select(
+            *staged,
+            func.coalesce(stored.job_key, job_key.next_value()).label("job_key"),
+            stored.job_key.is_(None).label("is_new"),
+            and_(stored.absent_since.is_(None), *is_same).label("is_same"),
+            stored.status.label("from_status"),
+            stored.status_since.label("from_time"),
+            stored.update_time.label("old_update_time"),
+            stored.stale_runs,
+            last_complete_listing().label("listed_at"),
+            # AWS moves updateTime at every change: only where it moved can it be the moment of this one.
+            func.coalesce(staged.update_time > stored.update_time, True).label("is_moved"),
+            (staged.update_time > _now + literal(AHEAD)).label("is_ahead"),
+        )
+        .select_from(staged_job)
+        .join(membership, membership.c.membership_key == _owner)
+        # On the membership too: with the ARN alone the planner walks other memberships' rows.
+        .outerjoin(inference_job, and_(stored.membership_key == _owner, stored.job_arn == staged.job_arn))
+        .cte("compared")
+    )
+
+
+def _timed(compared: CTE) -> CTE:
+    """Find the moment of a change: AWS's updateTime where that can be it, else the nearest instant that can."""
+    this = compared.c
+    earliest = case((this.is_new, func.least(this.create_time, _now)), else_=this.from_time + literal(_TICK))
+    return select(
+        *this,
+        case(
+            (or_(~this.is_moved, this.is_ahead), func.greatest(_now, earliest)),
+            else_=func.greatest(this.update_time, earliest),
+        ).label("changed_time"),
+        case(
+            (~this.is_moved, "observed"),
+            (or_(this.is_ahead, this.update_time < earliest), "clamped"),
+            else_="update_time",
+        ).label("time_basis"),
+    ).cte("timed")
+
+
+def _judged(timed: CTE) -> CTE:
+    """Decide what each staged job is: new, changed, same or stale; whether it makes a transition, and since when.
+
+    `not_before` is the latest instant at which the job is known still to have had its old status. The true moment
+    lies no later than an updateTime that moved: a witness that claims to have seen the old status after that was
+    itself out of date, and does not count.
+    """
+    this = timed.c
+    # An older state never overwrites a newer one; but NOT_LISTED is our own word, which any sight refutes.
+    is_older = and_(this.update_time < this.old_update_time, this.from_status != NOT_LISTED)
+    is_stale = and_(is_older, ~bindparam("believe", type_=Boolean))
+    is_exact = and_(this.is_moved, ~this.is_ahead)
+    latest_possible = case((is_exact, func.least(this.update_time, this.changed_time)), else_=this.changed_time)
+    witnesses = (this.from_time, this.old_update_time, this.listed_at)
+    known = func.greatest(*(case((witness <= latest_possible, witness)) for witness in witnesses))
+    return select(
+        *this,
+        case((this.is_new, "new"), (is_stale, "stale"), (this.is_same, "same"), else_="changed").label("verdict"),
+        or_(this.is_new, and_(~is_stale, this.status != this.from_status)).label("is_transition"),
+        case((this.is_new, func.least(this.create_time, this.changed_time)), else_=known).label("not_before"),
+    ).cte("judged")
+
+
+def last_complete_listing() -> ColumnElement[Any]:
+    """Return the start of the last complete listing that showed a job as it is stored, null where none did.
+
+    Of `inference_job`, joined with its `membership`. A listing filtered by model says nothing of other models'
+    jobs, and one that showed an older state says nothing of this one.
+    """
+    in_scope = and_(
+        or_(
+            membership.c.listed_model_arn.is_(None),
+            membership.c.listed_model_arn == inference_job.c.trained_model_arn,
+        ),
+        or_(
+            membership.c.listed_model_version.is_(None),
+            membership.c.listed_model_version == inference_job.c.trained_model_version_identifier,
+        ),
+    )
+    return case(
+        (inference_job.c.stale_runs > 0, null()),
+        (inference_job.c.absent_since.is_not(None), inference_job.c.last_listed_at),
+        (in_scope, membership.c.listed_at),
+    )
+
+
+def _insert_new(judged: CTE) -> CTE:
+    values = {
+        "job_key": judged.c.job_key,
+        "membership_key": _owner,
+        **_facts_of(judged),
+        "status_since": judged.c.changed_time,
+        "digest": judged.c.digest,
+        "first_seen_at": _now,
+        "changed_at": _now,
+    }
+    chosen = select(*values.values()).where(judged.c.verdict == "new")
+    return insert(inference_job).from_select(list(values), chosen).cte("inserted")
+
+
+def _update_changed(judged: CTE) -> CTE:
+    since = case((judged.c.is_transition, judged.c.changed_time), else_=inference_job.c.status_since)
+    return (
+        update(inference_job)
+        .where(inference_job.c.job_key == judged.c.job_key, judged.c.verdict == "changed")
+        .values(
+            **_facts_of(judged),
+            status_since=since,
+            digest=judged.c.digest,
+            changed_at=_now,
+            stale_runs=0,
+            absent_since=None,
+            absent_listings=0,
+            last_listed_at=None,
+        )
+        .cte("updated")
+    )
+
+
+def _append_transitions(judged: CTE) -> CTE:
+    values = {
+        "job_key": judged.c.job_key,
+        "changed_time": judged.c.changed_time,
+        "from_status": judged.c.from_status,
+        "from_time": judged.c.from_time,
+        "to_status": judged.c.status,
+        "not_before": judged.c.not_before,
+        "observed_at": _now,
+        "time_basis": judged.c.time_basis,
+        "run_id": _run,
+    }
+    chosen = select(*values.values()).where(judged.c.is_transition)
+    return insert(status_transition).from_select(list(values), chosen).cte("moved")
+
+
+def _append_edits(judged: CTE) -> CTE:
+    changes = reduce(
+        lambda left, right: left.concat(right),
+        [_edit(judged, name) for name in _FACTS if name not in _NO_EDIT],
+    )
+    edited = (
+        select(judged.c.job_key, judged.c.update_time, changes.label("changes"))
+        .join(inference_job, inference_job.c.job_key == judged.c.job_key)
+        .where(judged.c.verdict == "changed")
+        .subquery("edited")
+    )
+    chosen = select(edited.c.job_key, _now, edited.c.update_time, edited.c.changes, _run).where(
+        edited.c.changes != cast({}, JSONB)
+    )
+    columns = ["job_key", "observed_at", "update_time", "changes", "run_id"]
+    return insert(job_edit).from_select(columns, chosen).cte("edits")
+
+
+def _edit(judged: CTE, name: str) -> ColumnElement[Any]:
+    """Return ``{name: [old, new]}`` where the two differ, else an empty object."""
+    old, new = inference_job.c[name], judged.c[name]
+    pair = func.jsonb_build_object(cast(name, Text), func.jsonb_build_array(old, new), type_=JSONB)
+    return case((old.is_distinct_from(new), pair), else_=cast({}, JSONB))
+
+
+def _facts_of(judged: CTE) -> dict[str, ColumnElement[Any]]:
+    return {name: judged.c[name] for name in _FACTS}
+
+
+def _how_many(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.count().filter(condition)
+
+
+def count_stale() -> Executable:
+    """Return the statement that counts one more complete listing with an older state of the jobs of `keys`."""
+    stale_runs = inference_job.c.stale_runs
+    return (
+        update(inference_job)
+        .where(inference_job.c.job_key == func.any(_stale_keys()))
+        .values(stale_runs=func.least(stale_runs + 1, STALE_RUNS_UNTIL_BELIEVED), changed_at=_now)
+    )
+
+
+def forget_stale() -> Executable:
+    """Return the statement that ends the count for a membership's jobs that are not among `keys`."""
+    return (
+        update(inference_job)
+        .where(inference_job.c.membership_key == _owner, inference_job.c.stale_runs > 0)
+        .where(inference_job.c.job_key != func.all(_stale_keys()))
+        .values(stale_runs=0, changed_at=_now)
+    )
+
+
+def _stale_keys() -> ColumnElement[Any]:
+    return bindparam("keys", type_=ARRAY(BigInteger))

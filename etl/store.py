@@ -1,0 +1,347 @@
+"""What is done in the database: lease, lookups, staging, settling, the run's record - on a given connection.
+
+The caller owns the transaction: nothing here opens, commits or caches one.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Self, cast
+
+import msgspec
+import psycopg
+from sqlalchemy import Connection, and_, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.schema import CreateTable
+
+from etl import absence, reconcile
+from etl.jobs import Job
+from etl.tables import inference_job, membership, sync_run
+
+REJECTIONS_KEPT = 100
+
+_ANALYZE_FROM = 500
+"""Staged rows from which the planner must be told their number before it joins them."""
+
+
+class FencedError(Exception):
+    """Another worker has taken the membership over: nothing more may be written by this run."""
+
+
+class Tracked(NamedTuple):
+    """A configured membership, as it is registered."""
+
+    membership_id: str
+    region: str
+    account_id: str | None
+
+
+class Scope(NamedTuple):
+    """Which jobs a listing shows: all, one trained model's, or one version's."""
+
+    model_arn: str | None = None
+    model_version: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a job that the listing does not show is not listed at all."""
+        return self == (None, None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A sync of one membership that holds its lease."""
+
+    run_id: int
+    membership_key: int
+    epoch: int
+    lease: timedelta
+    started_at: datetime
+    expected_jobs: int
+    """Jobs that the last complete listing held; 0 if there was none."""
+
+
+@dataclass
+class Counts:
+    """What a run has read and done so far: the counting columns of `sync_run`."""
+
+    pages: int = 0
+    api_calls: int = 0
+    retries: int = 0
+    throttles: int = 0
+    jobs_listed: int = 0
+    jobs_new: int = 0
+    jobs_changed: int = 0
+    transitions: int = 0
+    jobs_unchanged: int = 0
+    jobs_stale: int = 0
+    jobs_rejected: int = 0
+    jobs_absent: int = 0
+    replaced_characters: int = 0
+    rejections: list[dict[str, str]] = field(default_factory=list)
+    unknown_statuses: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Self) -> Self:
+        """Return both together."""
+        return type(self)(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+
+
+class Settled(NamedTuple):
+    """What became of the staged jobs of a batch."""
+
+    new: int
+    changed: int
+    transitions: int
+    unchanged: int
+    stale: int
+    shown_keys: Sequence[int] | None
+    stale_keys: Sequence[int] | None
+    believable: Sequence[tuple[int, str]] | None
+
+
+def register(connection: Connection, tracked: Iterable[Tracked], expected: timedelta) -> None:
+    """Make the configured memberships known, and mark all others as no longer tracked. Nothing else changes."""
+    rows = [
+        {**entry._asdict(), "configured": True, "expected_seconds": expected.total_seconds()} for entry in tracked
+    ]
+    columns = membership.c
+    if rows:
+        statement = insert(membership).values(rows)
+        new = statement.excluded
+        account = func.coalesce(new.account_id, columns.account_id)
+        fresh = {
+            "region": new.region,
+            "account_id": account,
+            "configured": new.configured,
+            "expected_seconds": new.expected_seconds,
+        }
+        differs = or_(*(columns[name].is_distinct_from(value) for name, value in fresh.items()))
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=[columns.membership_id], set_=fresh, where=differs)
+        )
+    ids = [row["membership_id"] for row in rows]
+    dropped = and_(columns.configured, columns.membership_id.not_in(ids))
+    connection.execute(update(membership).where(dropped).values(configured=False))
+
+
+def begin(connection: Connection, membership_id: str, lease: timedelta, worker: str, version: str) -> Run | None:
+    """Take the membership's lease and open a run; None while another run holds it.
+
+    A lease ends by the database's clock, or with the database session of its run: a killed worker is followed at
+    once. Each step is a statement of its own, since a statement that also takes a lock reads the snapshot from
+    before it.
+    """
+    held = _lock_if_free(connection, membership_id)
+    if held is None:
+        return None
+    key, epoch = held
+    connection.execute(
+        update(membership).where(membership.c.membership_key == key).values(lease_epoch=epoch, **_lease(lease))
+    )
+    connection.execute(
+        update(sync_run)
+        .where(sync_run.c.membership_key == key, sync_run.c.outcome == "running")
+        .values(
+            outcome="abandoned",
+            finished_at=func.now(),
+            error_class="Abandoned",
+            error="its worker ended without a word",
+        )
+    )
+    expected = (
+        select(sync_run.c.jobs_listed)
+        .where(sync_run.c.membership_key == key, sync_run.c.outcome == "complete")
+        .order_by(sync_run.c.run_id.desc())
+        .limit(1)
+    )
+    opened = (
+        insert(sync_run)
+        .values(membership_key=key, outcome="running", worker=worker, version=version)
+        .returning(sync_run.c.run_id, sync_run.c.started_at, func.coalesce(expected.scalar_subquery(), 0))
+    )
+    run_id, started_at, expected_jobs = connection.execute(opened).one()
+    return Run(run_id, key, epoch, lease, started_at, expected_jobs)
+
+
+def _lock_if_free(connection: Connection, membership_id: str) -> tuple[int, int] | None:
+    """Lock the membership's row unless its lease is held; return its key and the next epoch."""
+    columns = membership.c
+    sessions = text("pg_stat_activity")
+    is_alive = (
+        select(1)
+        .select_from(sessions)
+        .where(text("pid = lease_pid AND backend_start = lease_session_at"))
+        .correlate(membership)
+        .exists()
+    )
+    is_free = or_(columns.lease_until.is_(None), columns.lease_until <= func.clock_timestamp(), ~is_alive)
+    locked = connection.execute(
+        select(columns.membership_key)
+        .where(columns.membership_id == membership_id)
+        .with_for_update(skip_locked=True)  # whoever holds the lock is writing: its lease is alive
+    ).scalar()
+    if locked is None:
+        return None
+    held = connection.execute(
+        select(columns.membership_key, columns.lease_epoch + 1).where(columns.membership_key == locked, is_free)
+    ).one_or_none()
+    return (held[0], held[1]) if held else None
+
+
+def _lease(lease: timedelta) -> dict[str, Any]:
+    session = "(SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
+    return {
+        "lease_until": func.clock_timestamp() + lease,
+        "lease_pid": func.pg_backend_pid(),
+        "lease_session_at": text(session),
+    }
+
+
+def renew(connection: Connection, run: Run) -> None:
+    """Prolong the run's lease and lock the membership; raises `FencedError` if another run holds it by now."""
+    # A worker that freezes here would keep the row locked; the server ends its transaction with its lease.
+    connection.execute(
+        select(func.set_config("idle_in_transaction_session_timeout", f"{run.lease.total_seconds():.0f}s", True))
+    )
+    renewed = connection.execute(
+        update(membership)
+        .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
+        .values(**_lease(run.lease))
+    )
+    if renewed.rowcount == 0:
+        raise FencedError("another worker has taken this membership over")
+
+
+def release(connection: Connection, run: Run) -> None:
+    """Give the lease back, if it is still ours."""
+    connection.execute(
+        update(membership)
+        .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
+        .values(lease_until=None, lease_pid=None, lease_session_at=None)
+    )
+
+
+def committed_batches(connection: Connection, run: Run) -> int:
+    """Return how many batches of the run are committed; with the row locked by `renew`, that is final."""
+    batches: int = connection.execute(
+        select(sync_run.c.batches).where(sync_run.c.run_id == run.run_id)
+    ).scalar_one()
+    return batches
+
+
+def known_keys(connection: Connection, run: Run, digests: Sequence[str]) -> list[int | None]:
+    """Return for each digest, in order, the key of the job stored with it, or None."""
+    if not digests:
+        return []
+    rows = connection.execute(
+        _KNOWN_KEYS, {"membership_key": run.membership_key, "digests": "{" + ",".join(digests) + "}"}
+    )
+    keys: list[int | None] = rows.scalar_one()
+    return keys
+
+
+# The digests travel as one array literal: a parameter each would cost more than the lookup.
+_KNOWN_KEYS = text(
+    f"SELECT array_agg(job.job_key ORDER BY asked.place)"  # noqa: S608 - the name of our own table
+    f" FROM unnest(CAST(:digests AS uuid[])) WITH ORDINALITY AS asked (digest, place)"
+    f" LEFT JOIN {inference_job.fullname} AS job"
+    f" ON job.membership_key = :membership_key AND job.digest = asked.digest"
+)
+
+
+def settle(
+    connection: Connection, run: Run, jobs: Mapping[str, tuple[Job, str]], *, believe: bool = False
+) -> Settled:
+    """Store jobs, each with its digest and by its ARN: what is new, what changed, and the history of both."""
+    connection.execute(CreateTable(reconcile.staged_job))
+    _copy(connection, jobs.values())
+    if len(jobs) >= _ANALYZE_FROM:
+        connection.execute(text(f"ANALYZE {reconcile.staged_job.name}"))
+    parameters = {"owner": run.membership_key, "run": run.run_id, "believe": believe}
+    return Settled(*connection.execute(reconcile.settle_staged(), parameters).one())
+
+
+def _copy(connection: Connection, jobs: Iterable[tuple[Job, str]]) -> None:
+    """Copy the jobs to the staging table: in the driver's own connection, so in the same transaction."""
+    columns = [column.name for column in reconcile.staged_job.columns]
+    statement = f"COPY {reconcile.staged_job.name} ({', '.join(columns)}) FROM STDIN"
+    driver = cast(psycopg.Connection, connection.connection.driver_connection)
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for job, digest in jobs:
+            fields = msgspec.structs.asdict(job)
+            fields["extra"] = msgspec.json.encode(job.extra).decode()
+            fields["digest"] = digest
+            copy.write_row([fields[name] for name in columns])
+
+
+def missing_jobs(
+    connection: Connection, run: Run, shown: Iterable[int], grace: timedelta
+) -> tuple[list[absence.Missing], int]:
+    """Return the jobs that a complete listing did not show, and how many jobs are tracked in all."""
+    parameters = {"owner": run.membership_key, "shown_keys": list(shown), "grace": grace}
+    rows = connection.execute(absence.missing_jobs(), parameters)
+    missing = [absence.Missing(*row) for row in rows]
+    tracked: int = connection.execute(absence.tracked_jobs(), parameters).scalar_one()
+    return missing, tracked
+
+
+def record_absence(
+    connection: Connection, run: Run, missing: Iterable[int], gone: Sequence[int], alive: Sequence[int]
+) -> None:
+    """Count a complete listing without the missing jobs; conclude of those gone, acquit those alive."""
+    connection.execute(absence.count_missing(), {"keys": list(missing)})
+    connection.execute(absence.conclude(), {"keys": list(gone), "run": run.run_id})
+    connection.execute(absence.acquit(), {"keys": list(alive)})
+
+
+def record_stale(connection: Connection, run: Run, stale: Iterable[int]) -> None:
+    """Count a complete listing that showed older states of these jobs, and of these only."""
+    keys = list(stale)
+    connection.execute(reconcile.forget_stale(), {"owner": run.membership_key, "keys": keys})
+    if keys:
+        connection.execute(reconcile.count_stale(), {"keys": keys})
+
+
+def record_listing(connection: Connection, run: Run, scope: Scope) -> None:
+    """Remember when the last complete listing began, what it was filtered by, and the account that it told."""
+    account = (
+        select(func.split_part(inference_job.c.job_arn, ":", 5))
+        .where(inference_job.c.membership_key == run.membership_key)
+        .limit(1)
+    )
+    connection.execute(
+        update(membership)
+        .where(membership.c.membership_key == run.membership_key)
+        .values(
+            listed_at=run.started_at,
+            listed_model_arn=scope.model_arn,
+            listed_model_version=scope.model_version,
+            account_id=func.coalesce(membership.c.account_id, account.scalar_subquery()),
+        )
+    )
+
+
+def count_batch(connection: Connection, run: Run) -> None:
+    """Count one more batch of the run, in the batch's own transaction."""
+    connection.execute(
+        update(sync_run).where(sync_run.c.run_id == run.run_id).values(batches=sync_run.c.batches + 1)
+    )
+
+
+def record_counts(connection: Connection, run: Run, counts: Counts) -> None:
+    """Write what the run has read and done so far."""
+    values = {item.name: getattr(counts, item.name) for item in fields(counts)}
+    values["rejections"] = counts.rejections[:REJECTIONS_KEPT]
+    connection.execute(update(sync_run).where(sync_run.c.run_id == run.run_id).values(values))
+
+
+def end(
+    connection: Connection, run: Run, outcome: str, error_class: str | None = None, error: str | None = None
+) -> None:
+    """Close the run's record; one that another worker gave up as abandoned is closed all the same."""
+    connection.execute(
+        update(sync_run)
+        .where(sync_run.c.run_id == run.run_id, sync_run.c.outcome.in_(["running", "abandoned"]))
+        .values(outcome=outcome, finished_at=func.clock_timestamp(), error_class=error_class, error=error)
+    )

@@ -1,0 +1,43 @@
+"""One pass over the memberships: concurrently, one failure leaving the others running."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, as_completed
+
+from etl import database, store
+from etl.config import Config, Membership
+from etl.sync import SyncReport, Watcher, sync_membership
+
+
+def register(config: Config) -> None:
+    """Make the configured memberships known to the database; raises `database.DatabaseError`.
+
+    Those that are no longer configured are marked so, and keep their rows.
+    """
+    tracked = [
+        store.Tracked(membership.id, membership.region, membership.account_id) for membership in config.memberships
+    ]
+    with database.connect(config.database.address()) as connection:
+        database.check_revision(connection)
+        with connection.begin():
+            store.register(connection, tracked, config.schedule.interval)
+
+
+def sweep(
+    config: Config, memberships: Sequence[Membership], executor: Executor, watch: Watcher | None = None
+) -> Iterator[SyncReport]:
+    """Sync the memberships on `executor`, and yield each one's report as it ends.
+
+    The work is handed over as plain values, so the executor may be of threads or of processes, here or elsewhere;
+    only a watcher ties it to this process. A fault of this program flies once the others have ended.
+    """
+    watched = () if watch is None else (watch,)
+    futures = [executor.submit(sync_membership, config, membership, *watched) for membership in memberships]
+    faults: list[BaseException] = []
+    for future in as_completed(futures):
+        fault = future.exception()
+        if fault is None:
+            yield future.result()
+        else:
+            faults.append(fault)
+    if faults:
+        raise BaseExceptionGroup("the sync of a membership met a fault of this program", faults)

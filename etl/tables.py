@@ -1,0 +1,224 @@
+"""The schema, once: memberships, runs and jobs, and the constraints that hold their history together.
+
+``_time`` is a moment by AWS's clock, ``_at`` one by the database's. The views of schema ``cleanrooms``, which
+are the contract with analysts, are SQL beside the revisions.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+REVISION = "0001"
+"""The newest migration, whose schema this release reads and writes. Revisions are numbers: they compare."""
+
+SCHEMA = "cleanrooms_etl"
+VIEWS = "cleanrooms"
+
+NOT_LISTED = "NOT_LISTED"
+"""Our own status of a job that AWS no longer lists; every other status is AWS's text."""
+
+OUTCOMES = ("running", "complete", "partial", "failed", "fenced", "abandoned")
+TIME_BASES = ("update_time", "clamped", "observed")
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    },
+)
+
+_Moment = DateTime(timezone=True)
+
+
+def _count(name: str, comment: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"), comment=comment)
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+membership = Table(
+    "membership",
+    metadata,
+    Column("membership_key", Integer, Identity(always=True), primary_key=True),
+    Column("membership_id", Text, nullable=False, unique=True, comment="AWS's identifier of the membership"),
+    Column("region", Text, nullable=False),
+    Column("account_id", Text, comment="AWS account of the membership, once its role or a job has told it"),
+    Column("configured", Boolean, nullable=False, comment="False: no longer tracked, its rows stay"),
+    Column("expected_seconds", Double, nullable=False, comment="Longest pause that the schedule allows"),
+    Column("lease_epoch", BigInteger, nullable=False, server_default=text("0"), comment="One more each run"),
+    Column("lease_until", _Moment, comment="Until when the run of this epoch alone may write"),
+    Column("lease_pid", Integer, comment="Database session of that run: once it is gone, so is the lease"),
+    Column("lease_session_at", _Moment, comment="When that session began; with lease_pid it is unique"),
+    Column("listed_at", _Moment, comment="Start of the last complete listing"),
+    Column("listed_model_arn", Text, comment="Filter of that listing; null: all models"),
+    Column("listed_model_version", Text, comment="Filter of that listing; null: all versions"),
+    comment="One row for each membership that was ever configured",
+)
+
+sync_run = Table(
+    "sync_run",
+    metadata,
+    Column("run_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("membership_key", Integer, nullable=False),
+    Column("outcome", Text, nullable=False, comment="running, complete, partial, failed, fenced or abandoned"),
+    Column("started_at", _Moment, nullable=False, server_default=text("now()")),
+    Column("finished_at", _Moment),
+    _count("batches", "Transactions committed so far; tells whether a lost COMMIT took place"),
+    _count("pages", "Pages read"),
+    _count("api_calls", "Requests sent to AWS, retries included"),
+    _count("retries", "Requests that repeated another"),
+    _count("throttles", "Requests that AWS refused for coming too fast"),
+    _count("jobs_listed", "Items read; those of a listing begun again count again"),
+    _count("jobs_new", "Jobs seen for the first time"),
+    _count("jobs_changed", "Jobs of which anything changed"),
+    _count("transitions", "Changes of status recorded, first sights included"),
+    _count("jobs_unchanged", "Items that told nothing new"),
+    _count("jobs_stale", "Items older than what is stored"),
+    _count("jobs_rejected", "Items set aside as malformed"),
+    _count("jobs_absent", "Jobs concluded to be listed no more"),
+    _count("replaced_characters", "Characters that Postgres cannot store, replaced by U+FFFD"),
+    Column(
+        "rejections",
+        JSONB,
+        nullable=False,
+        server_default=text("'[]'"),
+        comment="The first 100, with reasons",
+    ),
+    Column("unknown_statuses", JSONB, nullable=False, server_default=text("'{}'"), comment="{status: items}"),
+    Column("error_class", Text, comment="AWS's error code, or the name of what went wrong"),
+    Column("error", Text),
+    Column("worker", Text, nullable=False, comment="host:process"),
+    Column("version", Text, nullable=False, comment="Release of this program"),
+    ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
+    _one_of("outcome", OUTCOMES),
+    CheckConstraint("(outcome = 'running') = (finished_at IS NULL)", name="finished"),
+    Index(None, "membership_key", "run_id"),
+    Index("ix_sync_run_complete", "membership_key", "run_id", postgresql_where=text("outcome = 'complete'")),
+    comment="One row for each sync of a membership, from its start",
+)
+
+job_key = Sequence("job_key", metadata=metadata)
+
+inference_job = Table(
+    "inference_job",
+    metadata,
+    Column("job_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("membership_key", Integer, nullable=False),
+    Column("job_arn", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("status", Text, nullable=False, comment="AWS's text, or NOT_LISTED"),
+    Column("create_time", _Moment, nullable=False),
+    Column("update_time", _Moment, nullable=False),
+    Column("collaboration_id", Text, nullable=False),
+    Column("trained_model_arn", Text, nullable=False),
+    Column("trained_model_version_identifier", Text),
+    Column("configured_model_algorithm_association_arn", Text),
+    Column("output_accept", Text),
+    Column("output_account_ids", ARRAY(Text), nullable=False),
+    Column("payer_account_id", Text),
+    Column("metrics_status", Text),
+    Column("metrics_status_details", Text),
+    Column("logs_status", Text),
+    Column("logs_status_details", Text),
+    Column("extra", JSONB, nullable=False, comment="Fields that AWS sent and this release does not know"),
+    Column("status_since", _Moment, nullable=False, comment="changed_time of the last transition"),
+    Column("digest", Uuid, comment="Of the item's bytes; null: whatever comes next is looked at"),
+    Column("first_seen_at", _Moment, nullable=False),
+    Column("changed_at", _Moment, nullable=False, comment="Last time that this row was written"),
+    Column("stale_runs", SmallInteger, nullable=False, server_default=text("0"),
+           comment="Complete listings in a row that showed an older state than this"),
+    Column("absent_since", _Moment, comment="First of the complete listings in a row without this job"),
+    Column("absent_listings", SmallInteger, nullable=False, server_default=text("0"), comment="Their number"),
+    Column("last_listed_at", _Moment, comment="Start of the last complete listing before absent_since"),
+    ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
+    ForeignKeyConstraint(
+        ["job_key", "status_since", "status"],
+        ["status_transition.job_key", "status_transition.changed_time", "status_transition.to_status"],
+        name="fk_inference_job_current_status",
+        deferrable=True,
+        initially="DEFERRED",
+        use_alter=True,
+    ),
+    UniqueConstraint("membership_key", "job_arn"),
+    Index(None, "membership_key", "digest"),
+    Index("ix_inference_job_stale", "membership_key", postgresql_where=text("stale_runs > 0")),
+    CheckConstraint("(absent_since IS NULL) = (absent_listings = 0)", name="absence"),
+    comment="One row for each job, as it was last seen",
+)  # fmt: skip
+
+status_transition = Table(
+    "status_transition",
+    metadata,
+    Column("job_key", BigInteger, nullable=False),
+    Column("changed_time", _Moment, nullable=False, comment="When the job took to_status; see time_basis"),
+    Column("from_status", Text, comment="Null: first sight of the job"),
+    Column("from_time", _Moment, comment="changed_time of the transition before"),
+    Column("to_status", Text, nullable=False),
+    Column("not_before", _Moment, nullable=False, comment="Latest instant known to have had from_status still"),
+    Column("observed_at", _Moment, nullable=False, comment="When this was stored"),
+    Column(
+        "time_basis",
+        Text,
+        nullable=False,
+        comment="Where changed_time comes from: update_time, clamped, observed",
+    ),
+    Column("run_id", BigInteger, nullable=False),
+    PrimaryKeyConstraint("job_key", "changed_time", "to_status"),
+    # One first row a job, and no step taken twice: no branch.
+    UniqueConstraint("job_key", "from_time", postgresql_nulls_not_distinct=True),
+    # No gap, and no lie about the past.
+    ForeignKeyConstraint(
+        ["job_key", "from_time", "from_status"],
+        ["status_transition.job_key", "status_transition.changed_time", "status_transition.to_status"],
+        name="fk_status_transition_previous",
+    ),
+    ForeignKeyConstraint(["job_key"], ["inference_job.job_key"]),
+    ForeignKeyConstraint(["run_id"], ["sync_run.run_id"]),
+    CheckConstraint("changed_time > from_time", name="forward"),
+    CheckConstraint("from_status <> to_status", name="change"),
+    CheckConstraint("(from_status IS NULL) = (from_time IS NULL)", name="first"),
+    CheckConstraint("not_before <= changed_time", name="window"),
+    _one_of("time_basis", TIME_BASES),
+    comment="Append-only: one row for each change of status; it closes one interval and opens the next",
+)
+
+job_edit = Table(
+    "job_edit",
+    metadata,
+    Column("job_key", BigInteger, nullable=False),
+    Column("observed_at", _Moment, nullable=False),
+    Column("update_time", _Moment, nullable=False, comment="AWS's updateTime of the state with the new values"),
+    Column("changes", JSONB, nullable=False, comment="{field: [old, new]}"),
+    Column("run_id", BigInteger, nullable=False),
+    PrimaryKeyConstraint("job_key", "observed_at"),
+    ForeignKeyConstraint(["job_key"], ["inference_job.job_key"]),
+    ForeignKeyConstraint(["run_id"], ["sync_run.run_id"]),
+    comment="Append-only: one row for each observed change of a job's other fields",
+)

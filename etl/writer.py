@@ -1,0 +1,74 @@
+"""One run's transactions: each under the lease, and each known to have happened or not.
+
+A connection lost at COMMIT leaves open whether the transaction took place. The run's own record tells, once the
+membership's row is locked again: the lock waits for a commit that is still under way.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from etl import store
+
+T = TypeVar("T")
+
+_PAUSES = (0.1, 0.5, 1, 2, 4, 8, 15)  # seconds: a database that restarts is back within half a minute
+_RENEWALS = 3  # renewals that fit in a lease: two may be late
+
+
+class Writer:
+    """Runs the writes of one run on one connection, which is made anew when it is lost."""
+
+    def __init__(self, connection: Connection, run: store.Run) -> None:
+        self._connection = connection
+        self._run = run
+        self._batches = 0
+        self._renewed = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to write, if only to keep the lease."""
+        return time.monotonic() - self._renewed > self._run.lease.total_seconds() / _RENEWALS
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` once and for all, under the lease.
+
+        Raises `store.FencedError` if another run holds it by now, and the driver's error if the database stays
+        away.
+        """
+        done: list[T] = []
+
+        def batch(connection: Connection) -> None:
+            store.renew(connection, self._run)
+            if done and store.committed_batches(connection, self._run) > self._batches:
+                return  # the COMMIT whose answer was lost had taken place
+            store.count_batch(connection, self._run)
+            done[:] = [work(connection)]
+
+        self._insist(batch)
+        self._batches += 1
+        self._renewed = time.monotonic()
+        return done[0]
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what `work` reads, in a transaction of its own."""
+        return self._insist(work)
+
+    def _insist(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in one transaction; where the connection is lost, again on a new one."""
+        for pause in _PAUSES:
+            try:
+                return self._attempt(work)
+            except DBAPIError as error:
+                # A connection that cannot be made anew stays invalidated; any other error is no loss.
+                if not (error.connection_invalidated or self._connection.invalidated):
+                    raise
+            time.sleep(pause)
+        return self._attempt(work)
+
+    def _attempt(self, work: Callable[[Connection], T]) -> T:
+        with self._connection.begin():
+            return work(self._connection)
