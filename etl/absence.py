@@ -110,7 +110,9 @@ def count_missing() -> Executable:
         .values(
             absent_listings=job.absent_listings + 1,
             absent_since=func.coalesce(job.absent_since, func.now()),
-            last_listed_at=case((job.absent_since.is_(None), last_complete_listing()), else_=job.last_listed_at),
+            last_listed_at=case(
+                (job.absent_since.is_(None), last_complete_listing(inference_job.c)), else_=job.last_listed_at
+            ),
             digest=None,
             changed_at=func.now(),
         )

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import psycopg
 
@@ -50,6 +50,13 @@ SETTINGS = {
 
 class LocalPostgresError(Exception):
     """The private Postgres cannot serve: one line that names the thing and the way out."""
+
+
+class Account(NamedTuple):
+    """As whom to run a program: numbers, since a volume's owner may have no name on this machine."""
+
+    uid: int
+    gid: int
 
 
 def home(environ: Mapping[str, str]) -> Path:
@@ -111,6 +118,7 @@ class LocalPostgres:
         with self._one_line():
             if not self._cluster.exists():
                 return False
+            self._account()  # refuses other people's folders
             with self._locked():
                 return self._stop()
 
@@ -143,9 +151,10 @@ class LocalPostgres:
         folders = [*reversed(self.folder.resolve().parents), self.folder.resolve()]
         present = [each for each in folders if each.exists()]
         if account and (closed := _first_closed(present, account)):
+            name = _name(account.uid)
             raise LocalPostgresError(
-                f"{closed} is closed to {account.pw_name}, as whom root runs the private Postgres:"
-                f" set ETL_HOME to a folder that {account.pw_name} can reach, or set database.url"
+                f"{closed} is closed to {name}, as whom root runs the private Postgres: set ETL_HOME to a folder"
+                f" that {name} can reach, or set database.url"
             )
         for missing in folders[len(present) :]:
             missing.mkdir(mode=0o700, exist_ok=True)
@@ -184,11 +193,13 @@ class LocalPostgres:
                 f" run etl as {owner}, set ETL_HOME to a folder of {we}'s, or set database.url"
             ) from error
         except (OSError, psycopg.Error) as error:
-            raise LocalPostgresError(f"private Postgres in {self.folder}: {_first_line(error)}") from error
+            raise LocalPostgresError(
+                f"private Postgres in {self.folder}: {_first_line(error)}; mend that, or set database.url"
+            ) from error
 
     # Who runs it, and with which binaries
 
-    def _account(self) -> pwd.struct_passwd | None:
+    def _account(self) -> Account | None:
         """As whom root runs the server, since Postgres refuses root; None: as ourselves.
 
         Root keeps out of other people's folders: what it left there they could not open later.
@@ -201,10 +212,11 @@ class LocalPostgres:
                 f"{self.folder} belongs to {owner}: run etl as {owner} (sudo -u {owner} etl ...), or set ETL_HOME"
             )
         if self._cluster.exists():
-            return pwd.getpwuid(self._cluster.stat().st_uid)
+            present = self._cluster.stat()
+            return Account(present.st_uid, present.st_gid)
         for name in ("postgres", "nobody"):
             with suppress(KeyError):
-                return pwd.getpwnam(name)
+                return Account(pwd.getpwnam(name).pw_uid, pwd.getpwnam(name).pw_gid)
         raise LocalPostgresError("Postgres refuses root: add a user named postgres, or set database.url")
 
     def _candidates(self) -> Iterator[Path]:
@@ -317,10 +329,10 @@ class LocalPostgres:
     def _initdb(self, binaries: Path) -> None:
         """Make the cluster beside its place and rename it: killed halfway, it leaves nothing that counts."""
         account = self._account()
-        self._write("password", secrets.token_urlsafe(24), 0o600, account.pw_uid if account else -1)
+        self._write("password", secrets.token_urlsafe(24), 0o600, account.uid if account else -1)
         scratch = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.folder.resolve()))
         if account:
-            os.chown(scratch, account.pw_uid, account.pw_gid)
+            os.chown(scratch, *account)
         options = ["--username=etl", f"--pwfile={self.folder.resolve() / 'password'}", "--auth=scram-sha-256"]
         options += ["--encoding=UTF8", "--locale=C", "--data-checksums"]
         if _major(binaries, account) >= BUILTIN_LOCALE:
@@ -354,7 +366,6 @@ class LocalPostgres:
         return _run([binaries / "pg_ctl", *words], self._account(), self._cluster, PGDATA=str(self._data))
 
     def _stop(self) -> bool:
-        self._account()  # may refuse
         if not self._has_postmaster():  # pg_ctl would signal whoever has that pid now
             return False
         done = self._pg_ctl(self._binaries(), "stop", "-m", "fast")
@@ -382,7 +393,7 @@ class LocalPostgres:
 
 
 def _run(
-    argv: Sequence[str | Path], account: pwd.struct_passwd | None, cwd: Path, **environ: str
+    argv: Sequence[str | Path], account: Account | None, cwd: Path, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run to the end, as the account, with nothing of our environment, descriptors or terminal."""
     return subprocess.run(  # noqa: S603 - every word of it is ours
@@ -395,8 +406,8 @@ def _run(
         cwd=cwd,
         env={"LC_ALL": "C", "PATH": os.defpath, **environ},
         start_new_session=True,
-        user=account.pw_uid if account else None,
-        group=account.pw_gid if account else None,
+        user=account.uid if account else None,
+        group=account.gid if account else None,
         extra_groups=[] if account else None,
     )
 
@@ -407,7 +418,7 @@ def _wheel() -> Path | None:
     return Path(folders[0]) / "pginstall" / "bin" if folders else None
 
 
-def _major(binaries: Path, account: pwd.struct_passwd | None) -> int:
+def _major(binaries: Path, account: Account | None) -> int:
     """Ask the binaries for their major version; 0 if the account cannot run them."""
     try:
         found = re.search(r"\) (\d+)", _run([binaries / "postgres", "--version"], account, Path("/")).stdout)
@@ -416,7 +427,7 @@ def _major(binaries: Path, account: pwd.struct_passwd | None) -> int:
     return int(found[1]) if found else 0
 
 
-def _first_closed(folders: Sequence[Path], account: pwd.struct_passwd) -> str | None:
+def _first_closed(folders: Sequence[Path], account: Account) -> str | None:
     script = 'for each; do test -x "$each" || { printf %s "$each"; exit; }; done'
     return _run(["/bin/sh", "-c", script, "sh", *folders], account, Path("/")).stdout or None
 

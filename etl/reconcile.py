@@ -28,9 +28,11 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from etl.tables import NOT_LISTED, inference_job, job_edit, job_key, membership, status_transition
 
@@ -71,7 +73,8 @@ _owner = bindparam("owner", type_=membership.c.membership_key.type)
 def settle_staged() -> Executable:
     """Return the statement that settles the staged jobs of one membership.
 
-    Parameters: owner (a membership_key), run (a run_id) and believe, which takes an older state for the truth. Result, one row:
+    Parameters: owner (a membership_key), run (a run_id) and believe, which takes an older state for the truth.
+    Result, one row:
     new, changed, transitions, unchanged, stale (counts), shown_keys (not stale), stale_keys, and believable, the
     [key, ARN] of those stale ones that are believed if the listing turns out complete.
     """
@@ -94,27 +97,33 @@ def settle_staged() -> Executable:
 
 def _compared() -> CTE:
     """Put each staged job beside the stored one, and say what differs."""
-    staged, stored = staged_job.c, inference_job.c
-    is_same = [staged[name].is_not_distinct_from(stored[name]) for name in _FACTS]
+    # One index probe a staged job: left to choose, the planner reads the whole membership for each batch.
+    stored = (
+        select(inference_job)
+        .where(inference_job.c.membership_key == _owner, inference_job.c.job_arn == staged_job.c.job_arn)
+        .limit(1)
+        .lateral("stored")
+    )
+    staged = staged_job.c
+    is_same = [staged[name].is_not_distinct_from(stored.c[name]) for name in _FACTS]
     return (
         select(
             *staged,
-            func.coalesce(stored.job_key, job_key.next_value()).label("job_key"),
-            stored.job_key.is_(None).label("is_new"),
-            and_(stored.absent_since.is_(None), *is_same).label("is_same"),
-            stored.status.label("from_status"),
-            stored.status_since.label("from_time"),
-            stored.update_time.label("old_update_time"),
-            stored.stale_runs,
-            last_complete_listing().label("listed_at"),
+            func.coalesce(stored.c.job_key, job_key.next_value()).label("job_key"),
+            stored.c.job_key.is_(None).label("is_new"),
+            and_(stored.c.absent_since.is_(None), *is_same).label("is_same"),
+            stored.c.status.label("from_status"),
+            stored.c.status_since.label("from_time"),
+            stored.c.update_time.label("old_update_time"),
+            stored.c.stale_runs,
+            last_complete_listing(stored.c).label("listed_at"),
             # AWS moves updateTime at every change: only where it moved can it be the moment of this one.
-            func.coalesce(staged.update_time > stored.update_time, True).label("is_moved"),
+            func.coalesce(staged.update_time > stored.c.update_time, True).label("is_moved"),
             (staged.update_time > _now + literal(AHEAD)).label("is_ahead"),
         )
         .select_from(staged_job)
         .join(membership, membership.c.membership_key == _owner)
-        # On the membership too: with the ARN alone the planner walks other memberships' rows.
-        .outerjoin(inference_job, and_(stored.membership_key == _owner, stored.job_arn == staged.job_arn))
+        .outerjoin(stored, true())
         .cte("compared")
     )
 
@@ -160,25 +169,20 @@ def _judged(timed: CTE) -> CTE:
     ).cte("judged")
 
 
-def last_complete_listing() -> ColumnElement[Any]:
+def last_complete_listing(job: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[Any]:
     """Return the start of the last complete listing that showed a job as it is stored, null where none did.
 
-    Of `inference_job`, joined with its `membership`. A listing filtered by model says nothing of other models'
-    jobs, and one that showed an older state says nothing of this one.
+    `job` are the columns of an `inference_job`, beside which stands its `membership`. A listing filtered by model
+    says nothing of other models' jobs, and one that showed an older state says nothing of this one.
     """
+    model, version = membership.c.listed_model_arn, membership.c.listed_model_version
     in_scope = and_(
-        or_(
-            membership.c.listed_model_arn.is_(None),
-            membership.c.listed_model_arn == inference_job.c.trained_model_arn,
-        ),
-        or_(
-            membership.c.listed_model_version.is_(None),
-            membership.c.listed_model_version == inference_job.c.trained_model_version_identifier,
-        ),
+        or_(model.is_(None), model == job.trained_model_arn),
+        or_(version.is_(None), version == job.trained_model_version_identifier),
     )
     return case(
-        (inference_job.c.stale_runs > 0, null()),
-        (inference_job.c.absent_since.is_not(None), inference_job.c.last_listed_at),
+        (job.stale_runs > 0, null()),
+        (job.absent_since.is_not(None), job.last_listed_at),
         (in_scope, membership.c.listed_at),
     )
 

@@ -245,8 +245,8 @@ def known_keys(connection: Connection, run: Run, digests: Sequence[str]) -> list
 _KNOWN_KEYS = text(
     f"SELECT array_agg(job.job_key ORDER BY asked.place)"  # noqa: S608 - the name of our own table
     f" FROM unnest(CAST(:digests AS uuid[])) WITH ORDINALITY AS asked (digest, place)"
-    f" LEFT JOIN {inference_job.fullname} AS job"
-    f" ON job.membership_key = :membership_key AND job.digest = asked.digest"
+    f" LEFT JOIN LATERAL (SELECT job_key FROM {inference_job.fullname}"
+    f" WHERE membership_key = :membership_key AND digest = asked.digest LIMIT 1) AS job ON true"
 )
 
 

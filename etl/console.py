@@ -1,0 +1,114 @@
+"""What people and programs read of us: tables, lines and progress on a terminal, JSON lines elsewhere."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+
+_WIDTH_ELSEWHERE = 160  # columns of a table that goes to a file or a pipe
+
+Advance = Callable[[str, int, int], None]
+"""Called with a name, the amount done, and the amount expected (0: not known)."""
+
+
+def printable(text: str) -> str:
+    """Return a text whose every character can be shown harmlessly: others become their escapes.
+
+    What comes from AWS may hold terminal sequences, line breaks or marks that turn the direction of writing.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+
+
+class Console:
+    """Writes results to stdout, as text for people or as JSON lines, and trouble to stderr."""
+
+    def __init__(self, *, as_json: bool | None, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self.as_json = not self._out.isatty() if as_json is None else as_json
+
+    def say(self, text: str, **fields: Any) -> None:
+        """Print one line: `text` for people, `fields` for programs."""
+        if self.as_json:
+            self._write_json(fields or {"message": text})
+        else:
+            self._out.write(printable(text) + "\n")
+            self._out.flush()
+
+    def complain(self, text: str) -> None:
+        """Print each line of a complaint to stderr, behind our name."""
+        for line in text.splitlines() or [""]:
+            self._err.write(f"etl: {printable(line)}\n")
+        self._err.flush()
+
+    def table(self, title: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+        """Print rows as a table under a title, or each as a JSON object that names the title as its `table`."""
+        if self.as_json:
+            for row in rows:
+                self._write_json({"table": title, **{name: row[name] for name in columns}})
+            return
+        from rich.table import Table  # noqa: PLC0415 - `etl --help` need not wait for it
+        from rich.text import Text  # noqa: PLC0415 - likewise
+
+        table = Table(title=title, title_justify="left", title_style="bold", header_style="")
+        shown = [[row[name] for name in columns] for row in rows]
+        for place, name in enumerate(columns):
+            numeric = any(isinstance(row[place], int | float) for row in shown)
+            table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        for cells in shown:
+            table.add_row(*(Text(_cell(value)) for value in cells))
+        self._rich().print(table)
+
+    @contextmanager
+    def progress(self) -> Iterator[Advance]:
+        """Show a bar for each name that is advanced, on a terminal; elsewhere nothing."""
+        if self.as_json or not self._err.isatty():
+            yield lambda _name, _done, _expected: None
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn  # noqa: PLC0415,I001 - likewise
+        from rich.console import Console as RichConsole  # noqa: PLC0415 - likewise
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        tasks: dict[str, TaskID] = {}
+        with Progress(*columns, console=RichConsole(file=self._err), transient=True) as progress:
+
+            def advance(name: str, done: int, expected: int) -> None:
+                total = max(done, expected) or None
+                if name not in tasks:
+                    tasks[name] = progress.add_task(printable(name), total=total)
+                progress.update(tasks[name], completed=done, total=total)
+
+            yield advance
+
+    def _rich(self) -> "RichConsole":
+        from rich.console import Console as RichConsole  # noqa: PLC0415 - likewise
+
+        return RichConsole(file=self._out, width=None if self._out.isatty() else _WIDTH_ELSEWHERE)
+
+    def _write_json(self, value: Mapping[str, Any]) -> None:
+        self._out.write(msgspec.json.encode(value).decode() + "\n")
+        self._out.flush()
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M:%S}"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.1f}"
+        case _:
+            return printable(str(value))

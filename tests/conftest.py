@@ -1,0 +1,176 @@
+"""What the tests stand on: a real Postgres, migrated by the real migrations, and the simulated endpoint."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from etl import config, database, sweep
+from etl.config import Config
+from etl.demo.clock import Clock
+from etl.demo.endpoint import Endpoint
+from etl.demo.membership import Membership
+from etl.demo.world import World
+from etl.local_postgres import LocalPostgres
+from etl.sync import SyncReport, sync_membership
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The URL of a throw-away server, for the whole session."""
+    folder = Path(tempfile.mkdtemp(prefix="etl-tests-"))
+    folder.chmod(0o711)  # as root the server runs as another user, who must get in
+    postgres = LocalPostgres(folder / "home", settings={"fsync": "off"}, search_path=os.environ["PATH"])
+    try:
+        yield postgres.start()
+    finally:
+        postgres.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> str:
+    """The name of a migrated database to copy."""
+    _administer(server, "CREATE DATABASE migrated")
+    with database.connect(_named(server, "migrated")) as connection:
+        database.upgrade(connection)
+    return "migrated"
+
+
+@pytest.fixture
+def database_url(server: str, template: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    yield from _database(server, f"TEMPLATE {template}")
+
+
+@pytest.fixture
+def empty_database_url(server: str) -> Iterator[str]:
+    """A database of the test's own that nobody has migrated."""
+    yield from _database(server, "")
+
+
+def _database(server: str, how: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    _administer(server, f"CREATE DATABASE {name} {how}")
+    yield _named(server, name)
+    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(server: str, statement: str) -> None:
+    with database.engine(server).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(statement))
+
+
+def _named(server: str, name: str) -> str:
+    return database.parse(server).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_aws_but_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that are worth nothing, and no configuration of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "ETL_", "PG"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTS")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "worthless")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The simulated service's clock, which stands at noon until a test moves it."""
+    return Clock(NOON)
+
+
+@pytest.fixture
+def world(clock: Clock) -> World:
+    return World(clock)
+
+
+@pytest.fixture
+def membership(world: World) -> Membership:
+    return world.add_membership()
+
+
+@pytest.fixture
+def endpoint(world: World) -> Iterator[Endpoint]:
+    with Endpoint(world) as endpoint:
+        yield endpoint
+
+
+@dataclass
+class Etl:
+    """The product, pointed at a database and the simulated endpoint."""
+
+    config: Config
+
+    def sync(self) -> SyncReport:
+        """Sync the first membership, in this thread."""
+        sweep.register(self.config)
+        return sync_membership(self.config, self.config.memberships[0])
+
+    def sweep(self) -> dict[str, SyncReport]:
+        """Sync all memberships, on threads."""
+        sweep.register(self.config)
+        with ThreadPoolExecutor(4) as executor:
+            return {
+                report.membership_id: report
+                for report in sweep.sweep(self.config, self.config.memberships, executor)
+            }
+
+    def query(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query, as dictionaries."""
+        with database.connect(self.config.database.address()) as connection, connection.begin():
+            return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
+
+    def execute(self, statement: str, **parameters: Any) -> None:
+        """Run a statement for its effect."""
+        with database.connect(self.config.database.address()) as connection, connection.begin():
+            connection.execute(text(statement), parameters)
+
+
+MakeEtl = Callable[..., Etl]
+
+
+@pytest.fixture
+def make_etl(database_url: str, endpoint: Endpoint, world: World) -> MakeEtl:
+    """Make a product for all of the world's memberships, with settings of the test's own.
+
+    `memberships` replaces them; every other keyword is a section of the configuration. No grace, so that absence
+    is a matter of listings alone.
+    """
+
+    def make(*, memberships: list[dict[str, Any]] | None = None, **sections: dict[str, Any]) -> Etl:
+        listed = memberships or [{"id": each.id, "region": each.region} for each in world.memberships.values()]
+        settings: dict[str, Any] = {
+            "database": {"url": database_url},
+            "aws": {"endpoint_url": endpoint.url, **sections.pop("aws", {})},
+            "sync": {"absence_grace": "0s", **sections.pop("sync", {})},
+            "membership": listed,
+            **sections,
+        }
+        return Etl(config.from_mapping(settings, {}))
+
+    return make
+
+
+@pytest.fixture
+def etl(make_etl: MakeEtl, membership: Membership) -> Etl:
+    """The product for one membership."""
+    assert membership
+    return make_etl()
