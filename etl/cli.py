@@ -234,14 +234,17 @@ def verify(file: Path | None, as_json: bool | None) -> None:
 def demo(file: Path | None, as_json: bool | None) -> None:
     """Show it all on a simulated AWS, from nothing.
 
-    Starts the private local Postgres, migrates it, lets a simulated Clean Rooms ML move through several hours
-    of jobs, syncs after each stretch, and prints what the views show. The database stays up to be queried.
+    Starts the private local Postgres, makes the database `demo` in it (a former one is dropped), lets a
+    simulated Clean Rooms ML move through several hours of jobs, syncs after each stretch, and prints what the
+    views show. The database stays up to be queried.
     """
+    del file  # a world of its own, whatever is configured
     from etl import tour
 
-    config = _configuration(file)
-    config = _with_database(config.model_copy(update={"memberships": ()}))
-    tour.run(config, Console(as_json=as_json))
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]  # a profile or a region of yours has no place in it
+    os.environ.update(tour.CREDENTIALS, AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
+    tour.run(_local().start(), Console(as_json=as_json))
 
 
 @main.group()
