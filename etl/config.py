@@ -18,6 +18,8 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -39,7 +41,7 @@ def _duration(value: object) -> object:
     """Read ``30s``, ``15m``, ``6h`` or ``1d``; a timedelta passes."""
     if isinstance(value, timedelta):
         return value
-    match = re.fullmatch(r"(\d{1,9})([smhd])", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("a duration is a number with its unit: 30s, 15m, 6h or 1d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
@@ -60,13 +62,15 @@ def _like(pattern: str, what: str) -> AfterValidator:
 
 
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_MODEL_ARN = rf"arn:aws[-a-z]*:cleanrooms-ml:[-a-z0-9]+:\d{{12}}:(membership/{_UUID}/)?trained-model/.+"
+_MODEL_ARN = rf"arn:aws[-a-z]*:cleanrooms-ml:[-a-z0-9]+:[0-9]{{12}}:(membership/{_UUID}/)?trained-model/.+"
 
-Url = Annotated[str, _like(r"https?://[^\s/]+/?[^\s]*", "a URL that begins with https:// or http://")]
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z]([-.0-9A-Za-z]*[0-9A-Za-z])?)(:[0-9]{1,5})?"  # as botocore allows
+
+Url = Annotated[str, _like(rf"https?://{_HOST}(/\S*)?", "https:// or http://, then host, port and path")]
 MembershipId = Annotated[str, _like(_UUID, "a membership's id: 36 characters of 0-9, a-f and -")]
-Region = Annotated[str, _like(r"[a-z]+(-[a-z]+)+-\d+", "a region such as us-east-1")]
+Region = Annotated[str, _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a region such as us-east-1")]
 RoleArn = Annotated[
-    str, _like(r"arn:aws[-a-z]*:iam::\d{12}:role/\S+", "a role: arn:aws:iam::<account>:role/<name>")
+    str, _like(r"arn:aws[-a-z]*:iam::[0-9]{12}:role/\S+", "a role: arn:aws:iam::<account>:role/<name>")
 ]
 ModelArn = Annotated[str, _like(_MODEL_ARN, "the ARN of a trained model: arn:aws:cleanrooms-ml:...")]
 
@@ -82,11 +86,12 @@ class Database(_Section):
 
     url: SecretStr | None = None
 
-    @model_validator(mode="after")
-    def _is_postgres(self) -> Self:
-        if self.url and not re.match(r"postgresql(\+psycopg)?://", self.url.get_secret_value()):
-            raise ValueError("the URL must begin with postgresql://")
-        return self
+    @field_validator("url")
+    @classmethod
+    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not re.match(r"postgresql(\+psycopg)?://", url.get_secret_value()):
+            raise ValueError("must begin with postgresql:// (leave it out for the private local Postgres)")
+        return url
 
     def address(self) -> str:
         """Return the URL with its password: for the driver, never for a text. Raises `ConfigError`."""
@@ -107,47 +112,65 @@ class Aws(_Section):
 class Sync(_Section):
     """When absence is believed, and how long a writer may be silent."""
 
-    absence_grace: Duration = Field(timedelta(minutes=5), ge=timedelta(0))
-    lease: Duration = Field(timedelta(minutes=2), ge=timedelta(seconds=1))
+    absence_grace: Duration = Field(timedelta(minutes=5), le=timedelta(days=366))
+    lease: Duration = Field(timedelta(minutes=2), ge=timedelta(seconds=1), le=timedelta(days=1))
+
+
+_NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+_MINUTE = timedelta(minutes=1)
 
 
 class Schedule(_Section):
     """How often each membership is listed: `every` so long, or by a `cron` line in UTC."""
 
-    every: Duration = Field(timedelta(minutes=15), ge=timedelta(seconds=1))
+    every: Duration = Field(timedelta(minutes=15), ge=timedelta(seconds=1), le=timedelta(days=366))
     cron: str | None = None
+
+    @field_validator("cron")
+    @classmethod
+    def _fires(cls, cron: str | None) -> str | None:
+        if cron is not None:
+            _longest_pause(cron)
+        return cron
 
     @model_validator(mode="after")
     def _is_one_schedule(self) -> Self:
-        if self.cron is not None:
-            if "every" in self.model_fields_set:
-                raise ValueError("give either every or cron, not both")
-            _fire_times(self.cron, 1)
+        if self.cron is not None and "every" in self.model_fields_set:
+            raise ValueError("give either every or cron, not both")
         return self
 
     @property
     def interval(self) -> timedelta:
         """The longest pause that the schedule itself makes between two sweeps."""
-        if self.cron is None:
-            return self.every
-        times = _fire_times(self.cron, 50)
-        return max((later - earlier for earlier, later in pairwise(times)), default=timedelta(days=366))
+        return self.every if self.cron is None else _longest_pause(self.cron)
 
 
-def _fire_times(cron: str, count: int) -> list[datetime]:
-    """Return the next times of a cron line, counted from a fixed day: no clock of the host is read."""
+def _longest_pause(cron: str) -> timedelta:
+    """Return the longest pause that a cron line makes in a year; raises ValueError if it makes no sense.
+
+    It fires at the same times on each of its days, so the times of one and the distances of all are enough. They
+    are counted from a fixed day: no clock of the host is read.
+    """
     from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 - only who uses cron pays for it
 
-    trigger = CronTrigger.from_crontab(cron, timezone=UTC)
-    times: list[datetime] = []
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    while len(times) < count:
-        fired = trigger.get_next_fire_time(times[-1] if times else None, moment)
-        if fired is None:
-            break
-        times.append(fired)
-        moment = fired + timedelta(seconds=1)
-    return times
+    try:
+        trigger = CronTrigger.from_crontab(cron, timezone=UTC)
+    except ValueError as error:
+        raise ValueError(f"must be minute, hour, day, month, weekday (mon to sun), in UTC: {error}") from None
+
+    def fires(start: datetime, end: datetime, step: timedelta) -> list[datetime]:
+        found: list[datetime] = []
+        while (fired := trigger.get_next_fire_time(None, start)) and fired < end:
+            found.append(fired)
+            start = fired + step
+        return found
+
+    days = fires(_NEW_YEAR, _NEW_YEAR + timedelta(days=3 * 366), timedelta(days=1))
+    if not days:
+        raise ValueError("never fires: there is no such day")
+    times = fires(days[0], days[0].replace(hour=23, minute=59) + _MINUTE, _MINUTE)
+    nights = [later - earlier - (times[-1] - times[0]) for earlier, later in pairwise(days)]
+    return max((*nights, *(later - earlier for earlier, later in pairwise(times))), default=timedelta(days=366))
 
 
 class Membership(_Section):
@@ -165,11 +188,12 @@ class Membership(_Section):
         """The account of the role: calls made with it are about that account's memberships."""
         return self.role_arn.split(":")[4] if self.role_arn else None
 
-    @model_validator(mode="after")
-    def _external_id_needs_a_role(self) -> Self:
-        if self.external_id and not self.role_arn:
-            raise ValueError("external_id is of no use without role_arn")
-        return self
+    @field_validator("external_id")
+    @classmethod
+    def _needs_a_role(cls, external_id: str | None, others: ValidationInfo) -> str | None:
+        if external_id and others.data.get("role_arn", "malformed") is None:
+            raise ValueError("is of no use without role_arn")
+        return external_id
 
 
 class Config(_Section):
@@ -181,12 +205,13 @@ class Config(_Section):
     schedule: Schedule = Schedule()
     memberships: tuple[Membership, ...] = Field((), alias="membership")
 
-    @model_validator(mode="after")
-    def _ids_are_unique(self) -> Self:
-        twice = [name for name, count in Counter(item.id for item in self.memberships).items() if count > 1]
+    @field_validator("memberships")
+    @classmethod
+    def _ids_are_unique(cls, memberships: tuple[Membership, ...]) -> tuple[Membership, ...]:
+        twice = [name for name, count in Counter(item.id for item in memberships).items() if count > 1]
         if twice:
-            raise ValueError(f"membership given twice: {', '.join(twice)}")
-        return self
+            raise ValueError(f"given twice: {', '.join(twice)}")
+        return memberships
 
     def only(self, ids: Sequence[str]) -> tuple[Membership, ...]:
         """Return the memberships named, all where none is; raises `ConfigError` for an unknown one."""
@@ -212,7 +237,14 @@ def from_mapping(settings: Mapping[str, Any], environ: Mapping[str, str], origin
     try:
         return Config.model_validate(_overlaid(settings, environ))
     except ValidationError as error:
-        raise ConfigError([f"{origin}: {_complaint(detail)}" for detail in error.errors()]) from None
+        variables: dict[tuple[int | str, ...], str] = {
+            (section, key): variable for variable, section, key, _ in _variables(environ)
+        }
+        complaints = [
+            f"{variables.get(detail['loc']) or _place(settings, origin, detail)}: {_complaint(detail)}"
+            for detail in error.errors()
+        ]
+    raise ConfigError(complaints)  # outside: a traceback would tell the error that holds what was given
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -227,28 +259,56 @@ def _read(file: Path) -> dict[str, Any]:
 def _overlaid(settings: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """Lay ``ETL_<SECTION>_<KEY>`` over the file's sections; an empty variable is as good as none."""
     merged = dict(settings)
-    for section, key, value in _variables(environ):
+    for _, section, key, value in _variables(environ):
         if isinstance(merged.get(section, {}), Mapping):
             merged[section] = {**merged.get(section, {}), key: value}
     return merged
 
 
-def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the variables that set something: name, section, key and value."""
     sections = [name for name in Config.model_fields if name != "memberships"]
     for variable, value in sorted(environ.items()):
         prefix, _, rest = variable.partition("_")
         section, _, key = rest.lower().partition("_")
         if prefix == "ETL" and section in sections and key and value:
-            yield section, key, value
+            yield variable, section, key, value
+
+
+def _place(settings: Mapping[str, Any], origin: str, detail: ErrorDetails) -> str:
+    """Name where in the file a complaint belongs: memberships by their number and id."""
+    match detail["loc"]:
+        case ("membership", int(index), *keys):
+            given = settings["membership"][index]
+            name = given.get("id") if isinstance(given, Mapping) else None
+            is_id = isinstance(name, str) and re.fullmatch(_UUID, name)
+            return ": ".join([origin, f"[[membership]] {index + 1}" + f" ({name})" * bool(is_id), *map(str, keys)])
+        case path:
+            return f"{origin}: {'.'.join(map(str, path))}"
+
+
+_WORDS = {
+    "missing": "is missing",
+    "string_type": "must be a text in quotes",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must be at least {min_length} characters long",
+    "string_too_long": "must be at most {max_length} characters long",
+    "model_type": "must be a section with keys of its own",
+    "tuple_type": "each one is a section of its own, in double brackets: [[membership]]",
+}
+"""What pydantic complains of, in the words of somebody who edits the file."""
 
 
 def _complaint(detail: ErrorDetails) -> str:
-    path = [str(part) for part in detail["loc"]]
-    where = ".".join(path) or "the whole"
     if detail["type"] == "extra_forbidden":
-        return f"{where}: unknown key{_nearest(path)}"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[:1].lower()}{message[1:]}"
+        return f"unknown key{_nearest([str(part) for part in detail['loc']])}"
+    if words := _WORDS.get(detail["type"]):
+        return words.format(**detail.get("ctx", {}))
+    return detail["msg"].removeprefix("Value error, ")
 
 
 def _nearest(path: Sequence[str]) -> str:

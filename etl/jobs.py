@@ -20,6 +20,8 @@ DETAILS_LIMIT = 4096
 STATUS_LIMIT = 256
 """Characters of a status. It is part of an index key, and Postgres bounds those (2,704 bytes)."""
 
+_DEEPEST = 100  # levels of an unknown field: it is encoded again, and deep nesting ends in a RecursionError
+
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A time before this is absurd: AWS did not exist."""
 
@@ -34,7 +36,7 @@ _ARN = re.compile(
 _ARN_LIMIT = 2048
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # Postgres text holds neither NUL nor half a surrogate pair
 
-_Time = Annotated[datetime, msgspec.Meta(tz=True)] | float  # ISO 8601, or epoch seconds as botocore accepts them
+_Time = str | float  # ISO 8601, or epoch seconds: as botocore reads them
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -152,7 +154,7 @@ def _document(item: bytes) -> tuple[Any, int]:
     if b"\\u" not in item:  # without an escape there is neither NUL nor surrogate: the fast path
         try:
             return msgspec.json.decode(item), 0
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             pass  # the tolerant path below either reads it or says what is wrong
     try:
         return _storable(json.loads(item.decode("utf-8", "surrogateescape")))
@@ -186,17 +188,23 @@ def _check_owner(summary: _Summary, membership_id: str) -> None:
             raise BadItemError(f"{field} names another membership: {owner[:40]!r}")
 
 
-def _instant(field: str, value: datetime | float, latest: datetime) -> datetime:
+def _instant(field: str, value: str | float, latest: datetime) -> datetime:
     try:
-        moment = value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
-        moment = moment.astimezone(UTC)
+        moment = datetime.fromtimestamp(value, UTC) if isinstance(value, float) else _iso_moment(value)
     except (OverflowError, ValueError, OSError) as error:
-        raise BadItemError(f"{field} is no moment: {value!r}") from error
+        raise BadItemError(f"{field} is no moment: {str(value)[:100]!r} ({error})") from error
     if moment < EARLIEST:
         raise BadItemError(f"{field} lies before {EARLIEST:%Y}: {moment.isoformat()}")
     if moment > latest:
         raise BadItemError(f"{field} lies more than a day in the future: {moment.isoformat()}")
     return moment
+
+
+def _iso_moment(value: str) -> datetime:
+    moment = datetime.fromisoformat(value.upper())
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs its time zone")
+    return moment.astimezone(UTC)
 
 
 def _bounded(details: str | None) -> str | None:
@@ -212,7 +220,16 @@ def _unknown_fields(document: dict[str, Any]) -> dict[str, Any]:
     members = [_without(member, _Member) for member in document["outputConfiguration"]["members"]]
     if any(members):
         output["members"] = members
-    return extra | {"outputConfiguration": output} if output else extra
+    unknown = extra | {"outputConfiguration": output} if output else extra
+    for field, value in unknown.items():
+        if _is_deeper(value, _DEEPEST):
+            raise BadItemError(f"{field[:200]!r} is nested more than {_DEEPEST} levels deep")
+    return unknown
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _without(fields: dict[str, Any], known: type[msgspec.Struct]) -> dict[str, Any]:

@@ -1,0 +1,166 @@
+"""Clients of AWS: one for each role and Region, shared by threads, their credentials renewed in time."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache, partial
+from http import HTTPStatus
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.client import BaseClient
+from botocore.config import Config as ClientConfig
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
+from botocore.exceptions import NoCredentialsError
+from botocore.loaders import Loader
+
+from etl import wire
+from etl.config import Aws, Membership
+
+_SERVICE = "cleanroomsml"
+_REQUESTS = 5  # in all, for one page: the first and four retries
+
+
+@dataclass
+class Calls:
+    """Requests sent to AWS, with the retries and the refusals for going too fast among them."""
+
+    requests: int = 0
+    retries: int = 0
+    throttles: int = 0
+
+
+_current_calls: ContextVar[Calls] = ContextVar("_current_calls")
+
+
+@contextmanager
+def counted(calls: Calls) -> Iterator[None]:
+    """Count in `calls` what this thread sends meanwhile, for one answer."""
+    before = calls.requests
+    token = _current_calls.set(calls)
+    try:
+        yield
+    finally:
+        _current_calls.reset(token)
+        calls.retries += max(0, calls.requests - before - 1)
+
+
+def _count_call(parsed_response: dict[str, Any] | None, **_: object) -> None:
+    """Count one request on the wire for whoever sent it (botocore's event ``response-received``)."""
+    calls = _current_calls.get()
+    calls.requests += 1
+    status = parsed_response["ResponseMetadata"].get("HTTPStatusCode") if parsed_response else None
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        calls.throttles += 1
+
+
+_clients: dict[tuple[object, ...], BaseClient] = {}
+_clients_lock = threading.Lock()  # making a client is not thread-safe, using one is
+
+
+def _client_key(aws: Aws, membership: Membership) -> tuple[object, ...]:
+    return aws, membership.region, membership.role_arn, membership.external_id
+
+
+def client(aws: Aws, membership: Membership) -> BaseClient:
+    """Return the one client of this role and region, shared by all threads."""
+    key = _client_key(aws, membership)
+    with _clients_lock:
+        if key not in _clients:
+            _clients[key] = _new_client(aws, membership)
+        return _clients[key]
+
+
+def forget(aws: Aws, membership: Membership, used: BaseClient) -> None:
+    """Let the next call make a new client, which looks for credentials again.
+
+    Of the threads that share a client the first one does it: the others find its successor.
+    """
+    key = _client_key(aws, membership)
+    with _clients_lock:
+        if _clients.get(key) is used:
+            del _clients[key]
+
+
+@cache
+def _models() -> Loader:
+    """Return what all sessions read AWS's models through: each by itself would spend a tenth of a second on it."""
+    loader: Loader = botocore.session.get_session().get_component("data_loader")
+    return loader
+
+
+def _new_session() -> botocore.session.Session:
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _models())
+    return session
+
+
+def _new_client(aws: Aws, membership: Membership) -> BaseClient:
+    session = _new_session()
+    if membership.role_arn:
+        role = _AssumedRole(aws, membership.role_arn, membership.external_id, membership.region)
+        session.register_component("credential_provider", CredentialResolver([role]))
+    made: BaseClient = boto3.Session(botocore_session=session).client(
+        _SERVICE,
+        region_name=membership.region,
+        endpoint_url=aws.endpoint_url,
+        config=_client_config(aws),
+    )
+    wire.read_on(made, _SERVICE)
+    made.meta.events.register(f"response-received.{_SERVICE}", _count_call)
+    return made
+
+
+def _client_config(aws: Aws) -> ClientConfig:
+    settings: dict[str, Any] = {
+        "connect_timeout": 10,
+        "read_timeout": 60,
+        "retries": {"mode": "standard", "total_max_attempts": _REQUESTS},
+        "max_pool_connections": aws.max_concurrency,
+        # Signed requests go where the configuration says, not where AWS_ENDPOINT_URL points.
+        "ignore_configured_endpoint_urls": True,
+    }
+    return ClientConfig(**settings)
+
+
+class _AssumedRole(CredentialProvider):
+    """Credentials of a membership's role, through STS, renewed by botocore before they expire."""
+
+    METHOD = "assume-role"
+
+    def __init__(self, aws: Aws, role_arn: str, external_id: str | None, region: str) -> None:
+        super().__init__()
+        self._endpoint_url = aws.sts_endpoint_url or aws.endpoint_url
+        self._config = _client_config(aws)
+        self._role_arn = role_arn
+        self._external_id = external_id
+        self._region = region
+
+    def load(self) -> DeferredRefreshableCredentials:
+        """Return credentials that call STS when they are first needed."""
+        ours = _new_session()
+        source = ours.get_credentials()
+        if source is None:
+            raise NoCredentialsError
+        create_sts_client = partial(
+            ours.create_client,
+            region_name=self._region,
+            endpoint_url=self._endpoint_url,
+            config=self._config,
+        )
+        fetcher = AssumeRoleCredentialFetcher(
+            create_sts_client, source, self._role_arn, extra_args=self._role_arguments()
+        )
+        return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=self.METHOD)
+
+    def _role_arguments(self) -> dict[str, str]:
+        named = {"RoleSessionName": "cleanroomsml-etl"}
+        return named | {"ExternalId": self._external_id} if self._external_id else named
