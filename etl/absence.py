@@ -34,6 +34,9 @@ LISTINGS_IF_NOT_PERMITTED = 4
 LISTINGS_IF_MANY = 5
 """The same where many jobs vanished at once, whatever AWS answers."""
 
+LISTINGS_COUNTED = 1_000
+"""More are as good as these: a job that AWS never answers for must not count for ever."""
+
 MANY_JOBS = 10
 MANY_SHARE = 0.2
 
@@ -108,7 +111,7 @@ def count_missing() -> Executable:
         update(inference_job)
         .where(job.job_key.in_(_keys()), membership.c.membership_key == job.membership_key)
         .values(
-            absent_listings=job.absent_listings + 1,
+            absent_listings=func.least(job.absent_listings + 1, LISTINGS_COUNTED),
             absent_since=func.coalesce(job.absent_since, func.now()),
             last_listed_at=case(
                 (job.absent_since.is_(None), last_complete_listing(inference_job.c)), else_=job.last_listed_at
@@ -120,11 +123,14 @@ def count_missing() -> Executable:
 
 
 def acquit() -> Executable:
-    """Return the statement that forgets the absence of the jobs of `keys`, since AWS answers that they exist."""
+    """Return the statement that ends the count for the jobs of `keys`, since AWS answers that they exist.
+
+    They are still not listed: `last_listed_at` stays, and so does the digest forgotten.
+    """
     return (
         update(inference_job)
         .where(inference_job.c.job_key.in_(_keys()))
-        .values(absent_listings=0, absent_since=None, last_listed_at=None, changed_at=func.now())
+        .values(absent_listings=0, absent_since=None, changed_at=func.now())
     )
 
 

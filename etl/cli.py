@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -28,6 +29,11 @@ EXIT_TROUBLE = 1
 EXIT_CONFIGURATION = 2
 EXIT_DATABASE = 3
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+# What fits on a terminal, with the errors below it; programs get it all.
+_FRESHNESS = ("membership_id", "region", "state", "last_complete_at", "age_seconds", "consecutive_failures")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -35,19 +41,13 @@ class _Etl(click.Group):
     """The command group: whatever a user can cause ends in one clear line and its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from etl.config import ConfigError
-
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
-            _fail(str(error), EXIT_CONFIGURATION)
-        except BrokenPipeError:
-            # Whoever read our output has had enough; what is buffered has nowhere to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(EXIT_TROUBLE)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # click's own: --help, a wrong option, Ctrl-C
         except Exception as error:
-            if reason := _database_trouble(error):
-                _fail(reason, EXIT_DATABASE)
+            if trouble := _trouble(error):
+                _fail(*trouble)
             raise
 
 
@@ -56,16 +56,23 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _database_trouble(error: Exception) -> str | None:
-    """Say in one line what the database lacks, None if the error is another."""
+def _trouble(error: Exception) -> tuple[str, int] | None:
+    """Say what a user can mend, with its exit code; None if the error is a fault of this program."""
     from sqlalchemy.exc import DBAPIError
 
+    from etl.config import ConfigError
     from etl.database import DatabaseError, reason
     from etl.local_postgres import LocalPostgresError
 
-    if isinstance(error, DatabaseError | LocalPostgresError):
-        return str(error)
-    return f"the database failed: {reason(error)}" if isinstance(error, DBAPIError) else None
+    match error:
+        case ConfigError():
+            return str(error), EXIT_CONFIGURATION
+        case DatabaseError() | LocalPostgresError():
+            return str(error), EXIT_DATABASE
+        case DBAPIError():
+            return f"the database failed: {reason(error)}", EXIT_DATABASE
+        case _:
+            return None
 
 
 def _common(command: F) -> F:
@@ -138,11 +145,12 @@ def _stop_on_signal() -> Iterator[threading.Event]:
     """Turn SIGINT and SIGTERM into an event that the work looks at; a second signal ends the process at once."""
     stop = threading.Event()
 
-    def ask(number: int, _: object) -> None:
+    def ask(_number: int, _frame: object) -> None:
         stop.set()
-        signal.signal(number, signal.SIG_DFL)
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in _STOPS}
     try:
         yield stop
     finally:
@@ -162,8 +170,6 @@ def _watcher(stop: threading.Event, advance: Callable[[str, int, int], None]) ->
 
 
 def _show_report(console: Console, report: "SyncReport") -> None:
-    from dataclasses import asdict
-
     counts = report.counts
     shown = (
         f"{report.membership_id}  {report.outcome:<8}  {counts.pages:,} pages  {counts.jobs_listed:,} listed"
@@ -177,9 +183,10 @@ def _show_report(console: Console, report: "SyncReport") -> None:
         ("unknown statuses", len(counts.unknown_statuses)),
     ):
         shown += f"  {number:,} {label}" if number else ""
-    fields = asdict(report)
-    console.say(shown, **fields.pop("counts"), **fields)
-    if report.error and not console.as_json:
+    fields = {**vars(counts), **vars(report)}
+    del fields["counts"]
+    console.say(shown, **fields)
+    if report.error:
         console.complain(f"{report.membership_id}: {report.error_class}: {report.error}")
 
 
@@ -193,15 +200,22 @@ def status(file: Path | None, as_json: bool | None) -> None:
     from sqlalchemy import text
 
     console = Console(as_json=as_json)
-    with _connected(_with_database(_configuration(file))) as connection:
+    config = _configuration(file)
+    with _connected(_with_database(config)) as connection:
         rows = connection.execute(text("SELECT * FROM cleanrooms.sync_freshness ORDER BY region, membership_id"))
         freshness = [dict(row) for row in rows.mappings()]
-    if not freshness:
+    known = {row["membership_id"] for row in freshness}
+    unknown = [membership.id for membership in config.memberships if membership.id not in known]
+    if freshness:
+        console.table("freshness", freshness, list(freshness[0]) if console.as_json else _FRESHNESS)
+    for row in freshness:
+        if row["last_error"]:
+            console.complain(f"{row['membership_id']}: {row['last_error_class']}: {row['last_error']}")
+    for membership_id in unknown:
+        console.complain(f"{membership_id}: configured, and not synced yet: run `etl sync`")
+    if not known and not unknown:
         console.complain("no membership is known yet: run `etl sync`")
-    else:
-        columns = [name for name in freshness[0] if console.as_json or name != "expected_seconds"]
-        console.table("freshness", freshness, columns)
-    are_fresh = bool(freshness) and all(row["state"] == "ok" for row in freshness)
+    are_fresh = known and not unknown and all(row["state"] == "ok" for row in freshness)
     sys.exit(0 if are_fresh else EXIT_TROUBLE)
 
 
@@ -221,7 +235,7 @@ def verify(file: Path | None, as_json: bool | None) -> None:
             "check": finding.check.name,
             "rule": finding.check.rule,
             "broken": finding.broken,
-            "examples": "\n".join(finding.examples) or None,
+            "examples": finding.examples,
         }
         for finding in found
     ]
@@ -310,15 +324,17 @@ def psql(file: Path | None, as_json: bool | None, arguments: tuple[str, ...]) ->
     del as_json  # psql talks for itself
     from etl import database
 
-    config = _with_database(_configuration(file))
-    program = _local().psql()
+    configured = _configuration(file)
+    config = _with_database(configured)
+    # The private server's own psql is of its version, but has no TLS.
+    program = (configured.database.url and which("psql")) or _local().psql()
     if program is None:
         _fail("psql is not installed; any other client can use `etl db url`", EXIT_TROUBLE)
     address = database.parse(config.database.address())
     environment = dict(os.environ)
     if address.password:  # not on the command line, where every user of the machine could read it
         environment["PGPASSWORD"] = str(address.password)
-    shown = address.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    shown = address._replace(drivername="postgresql", password=None).render_as_string()
     os.execve(program, [str(program), shown, *arguments], environment)  # noqa: S606 - a program we looked up
 
 

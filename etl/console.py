@@ -1,9 +1,10 @@
 """What people and programs read of us: tables, lines and progress on a terminal, JSON lines elsewhere."""
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
@@ -34,20 +35,19 @@ class Console:
         self._out = out or sys.stdout
         self._err = err or sys.stderr
         self.as_json = not self._out.isatty() if as_json is None else as_json
+        self._live: RichConsole | None = None
 
     def say(self, text: str, **fields: Any) -> None:
         """Print one line: `text` for people, `fields` for programs."""
         if self.as_json:
             self._write_json(fields or {"message": text})
         else:
-            self._out.write(printable(text) + "\n")
-            self._out.flush()
+            self._write(self._out, printable(text))
 
     def complain(self, text: str) -> None:
         """Print each line of a complaint to stderr, behind our name."""
         for line in text.splitlines() or [""]:
-            self._err.write(f"etl: {printable(line)}\n")
-        self._err.flush()
+            self._write(self._err, f"etl: {printable(line)}")
 
     def table(self, title: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Print rows as a table under a title, or each as a JSON object that names the title as its `table`."""
@@ -62,7 +62,7 @@ class Console:
         shown = [[row[name] for name in columns] for row in rows]
         for place, name in enumerate(columns):
             numeric = any(isinstance(row[place], int | float) for row in shown)
-            table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+            table.add_column(name.replace("_", "\n"), justify="right" if numeric else "left", overflow="fold")
         for cells in shown:
             table.add_row(*(Text(_cell(value)) for value in cells))
         self._rich().print(table)
@@ -76,17 +76,22 @@ class Console:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn  # noqa: PLC0415,I001 - likewise
         from rich.console import Console as RichConsole  # noqa: PLC0415 - likewise
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        name_column = TextColumn("{task.description}", markup=False)
+        columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         tasks: dict[str, TaskID] = {}
         with Progress(*columns, console=RichConsole(file=self._err), transient=True) as progress:
 
             def advance(name: str, done: int, expected: int) -> None:
-                total = max(done, expected) or None
+                total = max(done, expected) if expected else None
                 if name not in tasks:
                     tasks[name] = progress.add_task(printable(name), total=total)
                 progress.update(tasks[name], completed=done, total=total)
 
-            yield advance
+            self._live = progress.console
+            try:
+                yield advance
+            finally:
+                self._live = None
 
     def _rich(self) -> "RichConsole":
         from rich.console import Console as RichConsole  # noqa: PLC0415 - likewise
@@ -94,18 +99,29 @@ class Console:
         return RichConsole(file=self._out, width=None if self._out.isatty() else _WIDTH_ELSEWHERE)
 
     def _write_json(self, value: Mapping[str, Any]) -> None:
-        self._out.write(msgspec.json.encode(value).decode() + "\n")
-        self._out.flush()
+        # In ASCII: harmless on a terminal too, and the same whatever the locale's encoding.
+        self._write(self._out, json.dumps(msgspec.to_builtins(value)))
+
+    def _write(self, file: TextIO, line: str) -> None:
+        if self._live and file.isatty():
+            from rich.text import Text  # noqa: PLC0415 - likewise
+
+            self._live.print(Text(line), soft_wrap=True)  # above the bars, which it would run through
+        else:
+            file.write(line + "\n")
+            file.flush()
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> str:  # noqa: PLR0911 - a line a kind
     match value:
-        case None:
+        case None | []:
             return "-"
+        case list():
+            return "\n".join(map(_cell, value))
         case bool():
             return "yes" if value else "no"
         case datetime():
-            return f"{value:%Y-%m-%d %H:%M:%S}"
+            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
         case int():
             return f"{value:,}"
         case float():

@@ -32,11 +32,19 @@ class DatabaseError(Exception):
 
 
 def parse(url: str) -> URL:
-    """Read a database URL; raises `DatabaseError` without repeating it, since it may hold a password."""
+    """Read a database URL; raises `DatabaseError` without repeating it, since it may hold a password.
+
+    A password among the parameters is put where a password is looked for, and masked.
+    """
     try:
-        return make_url(url)
-    except ArgumentError:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
         raise DatabaseError("database.url cannot be read: postgresql://user@host:port/database") from None
+    if "@" in (address.host or ""):
+        raise DatabaseError("database.url holds two @: write that of a password as %40")
+    if "password" in address.query:
+        address = address.set(password=str(address.query["password"])).difference_update_query(["password"])
+    return address
 
 
 @lru_cache

@@ -111,7 +111,7 @@ def _compared() -> CTE:
             *staged,
             func.coalesce(stored.c.job_key, job_key.next_value()).label("job_key"),
             stored.c.job_key.is_(None).label("is_new"),
-            and_(stored.c.absent_since.is_(None), *is_same).label("is_same"),
+            and_(stored.c.digest.is_not(None), *is_same).label("is_same"),
             stored.c.status.label("from_status"),
             stored.c.status_since.label("from_time"),
             stored.c.update_time.label("old_update_time"),
@@ -173,7 +173,8 @@ def last_complete_listing(job: ReadOnlyColumnCollection[str, Any]) -> ColumnElem
     """Return the start of the last complete listing that showed a job as it is stored, null where none did.
 
     `job` are the columns of an `inference_job`, beside which stands its `membership`. A listing filtered by model
-    says nothing of other models' jobs, and one that showed an older state says nothing of this one.
+    says nothing of other models' jobs, and one that showed an older state says nothing of this one. A job whose
+    digest is forgotten has been missing since `last_listed_at`.
     """
     model, version = membership.c.listed_model_arn, membership.c.listed_model_version
     in_scope = and_(
@@ -182,7 +183,7 @@ def last_complete_listing(job: ReadOnlyColumnCollection[str, Any]) -> ColumnElem
     )
     return case(
         (job.stale_runs > 0, null()),
-        (job.absent_since.is_not(None), job.last_listed_at),
+        (job.digest.is_(None), job.last_listed_at),
         (in_scope, membership.c.listed_at),
     )
 
@@ -270,12 +271,20 @@ def _how_many(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def count_stale() -> Executable:
-    """Return the statement that counts one more complete listing with an older state of the jobs of `keys`."""
+    """Return the statement that counts one more complete listing with an older state of the jobs of `keys`.
+
+    However old the state: the job is listed, so an absence that was being counted is over.
+    """
     stale_runs = inference_job.c.stale_runs
     return (
         update(inference_job)
         .where(inference_job.c.job_key == func.any(_stale_keys()))
-        .values(stale_runs=func.least(stale_runs + 1, STALE_RUNS_UNTIL_BELIEVED), changed_at=_now)
+        .values(
+            stale_runs=func.least(stale_runs + 1, STALE_RUNS_UNTIL_BELIEVED),
+            absent_since=None,
+            absent_listings=0,
+            changed_at=_now,
+        )
     )
 
 

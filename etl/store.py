@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple, Self, cast
 
 import msgspec
@@ -106,23 +107,30 @@ def register(connection: Connection, tracked: Iterable[Tracked], expected: timed
         {**entry._asdict(), "configured": True, "expected_seconds": expected.total_seconds()} for entry in tracked
     ]
     columns = membership.c
-    if rows:
-        statement = insert(membership).values(rows)
-        new = statement.excluded
-        account = func.coalesce(new.account_id, columns.account_id)
-        fresh = {
-            "region": new.region,
-            "account_id": account,
-            "configured": new.configured,
-            "expected_seconds": new.expected_seconds,
-        }
-        differs = or_(*(columns[name].is_distinct_from(value) for name, value in fresh.items()))
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=[columns.membership_id], set_=fresh, where=differs)
-        )
+    if unknown := _not_registered(connection, rows):
+        statement = insert(membership).values(unknown)
+        fresh: dict[str, Any] = {name: statement.excluded[name] for name in unknown[0]}
+        fresh["account_id"] = func.coalesce(statement.excluded.account_id, columns.account_id)
+        connection.execute(statement.on_conflict_do_update(index_elements=[columns.membership_id], set_=fresh))
     ids = [row["membership_id"] for row in rows]
     dropped = and_(columns.configured, columns.membership_id.not_in(ids))
     connection.execute(update(membership).where(dropped).values(configured=False))
+
+
+def _not_registered(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return, in an order that all workers share, the rows that are not stored as they are.
+
+    The others are left alone, not even locked: a run about to begin would take the lock for another run's.
+    """
+    rows_stored = connection.execute(select(membership)).mappings()
+    stored: dict[str, dict[Any, Any]] = {row["membership_id"]: dict(row) for row in rows_stored}
+
+    def is_stored(row: Mapping[str, Any]) -> bool:
+        known = stored.get(row["membership_id"], {})
+        # The account may be known though its role does not tell it.
+        return all(known.get(name) == value for name, value in row.items() if value is not None)
+
+    return [row for row in sorted(rows, key=itemgetter("membership_id")) if not is_stored(row)]
 
 
 def begin(connection: Connection, membership_id: str, lease: timedelta, worker: str, version: str) -> Run | None:
@@ -132,6 +140,7 @@ def begin(connection: Connection, membership_id: str, lease: timedelta, worker: 
     once. Each step is a statement of its own, since a statement that also takes a lock reads the snapshot from
     before it.
     """
+    _end_with_lease(connection, lease)
     held = _lock_if_free(connection, membership_id)
     if held is None:
         return None
@@ -200,10 +209,7 @@ def _lease(lease: timedelta) -> dict[str, Any]:
 
 def renew(connection: Connection, run: Run) -> None:
     """Prolong the run's lease and lock the membership; raises `FencedError` if another run holds it by now."""
-    # A worker that freezes here would keep the row locked; the server ends its transaction with its lease.
-    connection.execute(
-        select(func.set_config("idle_in_transaction_session_timeout", f"{run.lease.total_seconds():.0f}s", True))
-    )
+    _end_with_lease(connection, run.lease)
     renewed = connection.execute(
         update(membership)
         .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
@@ -211,6 +217,13 @@ def renew(connection: Connection, run: Run) -> None:
     )
     if renewed.rowcount == 0:
         raise FencedError("another worker has taken this membership over")
+
+
+def _end_with_lease(connection: Connection, lease: timedelta) -> None:
+    """Let the server end this transaction, were the worker to freeze in it: it would keep the row locked."""
+    connection.execute(
+        select(func.set_config("idle_in_transaction_session_timeout", f"{lease.total_seconds():.0f}s", True))
+    )
 
 
 def release(connection: Connection, run: Run) -> None:
@@ -223,7 +236,13 @@ def release(connection: Connection, run: Run) -> None:
 
 
 def committed_batches(connection: Connection, run: Run) -> int:
-    """Return how many batches of the run are committed; with the row locked by `renew`, that is final."""
+    """Return how many batches of the run are committed: finally so, since a commit under way is waited for."""
+    _end_with_lease(connection, run.lease)
+    connection.execute(
+        select(membership.c.membership_key)
+        .where(membership.c.membership_key == run.membership_key)
+        .with_for_update()
+    )
     batches: int = connection.execute(
         select(sync_run.c.batches).where(sync_run.c.run_id == run.run_id)
     ).scalar_one()

@@ -250,9 +250,9 @@ class _Sync:
         believed = {pair[0].job_arn: pair for key, pair in self._believable.items() if key in stale}
 
         def work(connection: Connection) -> store.Counts:
+            store.record_absence(connection, self._run, missing, gone, alive)
             store.record_stale(connection, self._run, stale)
             settled = store.settle(connection, self._run, believed, believe=True) if believed else None
-            store.record_absence(connection, self._run, missing, gone, alive)
             store.record_listing(connection, self._run, self._scope)
             concluded = store.Counts(jobs_stale=-len(believed), jobs_absent=len(gone), transitions=len(gone))
             counts = self._with_calls(self.counts + _counts_of(settled) + concluded)
@@ -293,7 +293,10 @@ class _Sync:
     def _close(self, outcome: str, error_class: str, error: str) -> _Ending:
         ending = _Ending(outcome, error_class, error)
         self.counts = self._with_calls(self.counts)
-        self._writer.write(lambda connection: self._end(connection, self.counts, ending))
+        try:
+            self._writer.write(lambda connection: self._end(connection, self.counts, ending))
+        except store.FencedError as fenced:
+            return self._close_fenced(str(fenced))
         return ending
 
     def _close_fenced(self, error: str) -> _Ending:

@@ -42,9 +42,9 @@ class Writer:
         done: list[T] = []
 
         def batch(connection: Connection) -> None:
-            store.renew(connection, self._run)
             if done and store.committed_batches(connection, self._run) > self._batches:
                 return  # the COMMIT whose answer was lost had taken place
+            store.renew(connection, self._run)
             store.count_batch(connection, self._run)
             done[:] = [work(connection)]
 

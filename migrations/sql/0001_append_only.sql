@@ -7,6 +7,8 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION cleanrooms_etl.refuse_change IS 'Refuses what would change history';
+
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON cleanrooms_etl.status_transition
     FOR EACH STATEMENT EXECUTE FUNCTION cleanrooms_etl.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON cleanrooms_etl.job_edit

@@ -30,7 +30,9 @@ SELECT
         SELECT passed.status
         FROM unnest(cleanrooms_etl.way_to(moved.to_status)) WITH ORDINALITY AS passed (status, place)
         WHERE moved.from_status IS NULL
-            OR passed.status <> ALL (cleanrooms_etl.way_to(moved.from_status) || moved.from_status)
+            -- Null, so none, where the way to from_status is not known.
+            OR (passed.status <> moved.from_status
+                AND passed.status <> ALL (cleanrooms_etl.way_to(moved.from_status)))
         ORDER BY passed.place
     ) AS skipped_states
 FROM cleanrooms_etl.status_transition AS moved

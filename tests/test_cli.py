@@ -1,0 +1,816 @@
+"""The command line in real processes: what it says, where, with which exit code, and how it ends when told to."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MINUTE, Etl, MakeEtl
+from sqlalchemy import text
+from test_console import screen
+
+from etl import database, tables
+from etl.demo import answers
+from etl.demo.clock import Clock
+from etl.demo.endpoint import Endpoint
+from etl.demo.membership import Membership
+from etl.demo.request import Request
+from etl.demo.scenario import populate
+from etl.demo.world import World
+from etl.local_postgres import LocalPostgres
+
+LIST = "ListTrainedModelInferenceJobs"
+SECRET = "s3cr3t"  # noqa: S105 - of a database that is not there
+NOWHERE = f"postgresql://etl:{SECRET}@127.0.0.1:1/etl"
+NOBODY = "00000000-0000-4000-8000-000000000000"
+AT_ONCE = 5  # seconds that a busy machine may take for what takes none
+PAGES = 40
+COMMANDS = (
+    "sync",
+    "status",
+    "verify",
+    "demo",
+    "db upgrade",
+    "db current",
+    "db url",
+    "db psql",
+    "db start",
+    "db stop",
+)
+
+Configure = Callable[..., "Cli"]
+
+
+@dataclass
+class Said:
+    """What a process has said in the end."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def complaints(self) -> list[str]:
+        return self.err.splitlines()
+
+
+@dataclass
+class Cli:
+    """`etl` in a folder of its own, with its etl.toml."""
+
+    folder: Path
+    home: Path | None = None  # of the private Postgres
+
+    def configure(self, **sections: Any) -> None:
+        """Write etl.toml; a section that is None is left out."""
+        (self.folder / "etl.toml").write_text(as_toml({name: each for name, each in sections.items() if each}))
+
+    def start(self, *words: str, **how: Any) -> "subprocess.Popen[str]":
+        """Start a command; upper-case keywords are laid over the environment, others are Popen's."""
+        environ = {"ETL_HOME": str(self.home or self.folder / "home")}
+        environ |= {name: how.pop(name) for name in list(how) if name.isupper()}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        program = how.pop("program", [sys.executable, "-m", "etl"])
+        return subprocess.Popen(  # noqa: S603 - our own program
+            [*program, *words], cwd=self.folder, env={**os.environ, **environ}, text=True, **(streams | how)
+        )
+
+    def run(self, *words: str, **how: Any) -> Said:
+        return ended(self.start(*words, **how))
+
+    def run_on_terminal(self, *words: str) -> tuple[int, str]:
+        """Run on a terminal of 130 columns; return the exit code and all that was written to it."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 130, 0, 0))
+        terminal = {"stdin": slave, "stdout": slave, "stderr": slave, "TERM": "xterm-256color"}
+        process = self.start(*words, **terminal, start_new_session=True)
+        os.close(slave)
+        written = b"".join(iter(lambda: read_terminal(master), b"")).decode()
+        os.close(master)
+        return process.wait(60), written
+
+
+def as_toml(sections: dict[str, Any]) -> str:
+    """Write TOML: the texts and numbers of JSON are those of TOML."""
+    lines: list[str] = []
+    for name, section in sections.items():
+        for table in section if isinstance(section, list) else [section]:
+            lines.append(f"[[{name}]]" if isinstance(section, list) else f"[{name}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    return "\n".join(lines)
+
+
+def read_terminal(master: int) -> bytes:
+    try:
+        return os.read(master, 65536)
+    except OSError:  # the other end is closed, and all is read
+        return b""
+
+
+def ended(process: "subprocess.Popen[str]") -> Said:
+    with process:
+        out, err = process.communicate(timeout=60)
+    return Said(process.returncode, out, err)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Cli:
+    """Without a configuration."""
+    return Cli(tmp_path)
+
+
+@pytest.fixture
+def configure(bare: Cli, database_url: str, endpoint: Endpoint, world: World) -> Configure:
+    """Configure all of the world's memberships; a keyword replaces a section, None leaves it out."""
+
+    def write(**sections: Any) -> Cli:
+        usual = {
+            "database": {"url": database_url},
+            "aws": {"endpoint_url": endpoint.url},
+            "sync": {"absence_grace": "0s"},
+            "membership": [{"id": each.id, "region": each.region} for each in world.memberships.values()],
+        }
+        bare.configure(**usual | sections)
+        return bare
+
+    return write
+
+
+@pytest.fixture
+def cli(configure: Configure, membership: Membership) -> Cli:
+    """Configured for one membership."""
+    assert membership
+    return configure()
+
+
+@pytest.fixture
+def three(world: World) -> list[str]:
+    """Three memberships with a job each."""
+    for name in ("a", "b", "c"):
+        world.create_job(world.add_membership(), name=name)
+    return list(world.memberships)
+
+
+@pytest.fixture
+def long(configure: Configure, endpoint: Endpoint, world: World, membership: Membership) -> Cli:
+    """One membership, whose listing takes 40 pages and some seconds."""
+    populate(world, membership, PAGES)
+    endpoint.latency_seconds = 0.05
+    return configure(aws={"endpoint_url": endpoint.url, "page_size": 1})
+
+
+class At:
+    """Does something once, when a page of that number is asked for."""
+
+    def __init__(self, endpoint: Endpoint, number: int, act: Callable[[], object]) -> None:
+        self._left = number
+        self._act = act
+        self.done = threading.Event()
+        endpoint.before_page = self
+
+    def __call__(self, _: Request) -> None:
+        self._left -= 1
+        if not self._left:
+            self._act()
+            self.done.set()
+
+
+# sync: what it says
+
+
+def test_sync_says_in_json_what_it_did(cli: Cli, world: World, clock: Clock, membership: Membership) -> None:
+    jobs = [world.create_job(membership) for _ in range(3)]
+    cli.run("sync")
+    clock.advance(MINUTE)
+    world.set_status(jobs[0], "ACTIVE")
+    world.create_job(membership)
+    said = cli.run("sync")
+    (report,) = said.objects
+    assert 0 < report.pop("seconds") < 60
+    assert report == {
+        "membership_id": membership.id,
+        "outcome": "complete",
+        "run_id": 2,
+        "pages": 1,
+        "api_calls": 1,
+        "retries": 0,
+        "throttles": 0,
+        "jobs_listed": 4,
+        "jobs_new": 1,
+        "jobs_changed": 1,
+        "transitions": 2,
+        "jobs_unchanged": 2,
+        "jobs_stale": 0,
+        "jobs_rejected": 0,
+        "jobs_absent": 0,
+        "replaced_characters": 0,
+        "rejections": [],
+        "unknown_statuses": {},
+        "error_class": None,
+        "error": None,
+    }
+    assert (said.code, said.err) == (0, "")
+
+
+def test_sync_says_it_in_text_when_asked(cli: Cli, world: World, membership: Membership) -> None:
+    for number in range(1200):
+        world.create_job(membership, name=f"job {number}", status="ACTIVE")
+    said = cli.run("sync", "--text")
+    pattern = (
+        r"complete  12 pages  1,200 listed  1,200 new  0 changed  1,200 transitions  0 unchanged  \d+\.\d s\n"
+    )
+    assert re.fullmatch(f"{membership.id}  {pattern}", said.out)
+    assert (said.code, said.err) == (0, "")
+
+
+def test_sync_says_what_else_happened_only_where_it_did(cli: Cli, world: World, membership: Membership) -> None:
+    world.create_job(membership, status="ON_THE_MOON")
+    world.put_raw(membership, {"no": "job"})
+    said = cli.run("sync", "--text")
+    assert said.out.rstrip().endswith(" s  1 set aside  1 unknown statuses")
+    assert said.code == 1
+
+
+def test_on_a_terminal_a_bar_goes_and_a_line_stays(long: Cli, endpoint: Endpoint, membership: Membership) -> None:
+    code, written = long.run_on_terminal("sync")
+    assert code == 0
+    assert "━" in written
+    assert re.search(r"\d+/\?", written)
+    assert [line.split()[:4] for line in screen(written)] == [[membership.id, "complete", "40", "pages"]]
+    endpoint.latency_seconds = 0.02
+    assert re.search(rf"\d+/{PAGES}\b", long.run_on_terminal("sync")[1])
+
+
+def test_on_a_terminal_the_lines_of_several_memberships_stand_above_their_bars(
+    configure: Configure, endpoint: Endpoint, three: list[str]
+) -> None:
+    endpoint.on(LIST, answers.slow(0.3), answers.slow(0.6), answers.slow(0.9))
+    code, written = configure().run_on_terminal("sync")
+    assert code == 0
+    assert sorted(line.split()[0] for line in screen(written)) == sorted(three)
+
+
+def test_on_a_terminal_json_is_json(cli: Cli) -> None:
+    _, written = cli.run_on_terminal("sync", "--json")
+    assert json.loads(written)["outcome"] == "complete"
+
+
+@pytest.mark.parametrize("how", ["--text", "--json"])
+def test_hostile_text_does_a_terminal_no_harm(
+    cli: Cli, make_etl: MakeEtl, world: World, membership: Membership, how: str
+) -> None:
+    evil = "owned\x1b[2J\x1b]0;\x07\x9b31m\u202e"
+    world.create_job(membership, status=evil)
+    _, written = cli.run_on_terminal("sync", how)
+    make_etl().execute(
+        "UPDATE cleanrooms_etl.sync_run SET outcome = 'failed', error_class = 'X', error = :e", e=evil
+    )
+    written += cli.run_on_terminal("status", how)[1]
+    written += cli.run_on_terminal("sync", how, "--membership", evil)[1]
+    assert written.count("owned") == (4 if how == "--json" else 2)
+    ours = r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[12]?[AK]|[\r\n]"
+    assert re.sub(ours, "", written).isprintable()
+
+
+# sync: which memberships
+
+
+def test_sync_takes_all_memberships_or_those_named(configure: Configure, three: list[str]) -> None:
+    cli = configure()
+    named = cli.run("sync", "--membership", three[0], "--membership", three[2], "--membership", three[0])
+    assert sorted(report["membership_id"] for report in named.objects) == sorted([three[0], three[2]])
+    rest = {report["membership_id"]: report["jobs_new"] for report in cli.run("sync").objects}
+    assert rest == {three[0]: 0, three[1]: 1, three[2]: 0}
+
+
+def test_an_unknown_membership_is_an_error_before_anything_is_done(
+    configure: Configure, endpoint: Endpoint, three: list[str]
+) -> None:
+    said = configure().run("sync", "--membership", NOBODY, "--membership", three[0])
+    assert (said.code, said.out) == (2, "")
+    assert said.complaints == [f"etl: membership {NOBODY} is not configured"]
+    assert endpoint.requests == []
+
+
+def test_full_is_what_every_sync_is_so_far(cli: Cli) -> None:
+    assert cli.run("sync", "--full").objects[0]["outcome"] == "complete"
+
+
+def test_one_membership_that_fails_leaves_the_others_synced(
+    configure: Configure, endpoint: Endpoint, three: list[str]
+) -> None:
+    endpoint.on(
+        lambda request: request.membership == three[1], answers.error("AccessDeniedException", message="Not you.")
+    )
+    said = configure().run("sync")
+    assert said.code == 1
+    outcomes = {report["membership_id"]: report["outcome"] for report in said.objects}
+    assert outcomes == {three[0]: "complete", three[1]: "failed", three[2]: "complete"}
+    (complaint,) = said.complaints
+    for part in (three[1], "AccessDeniedException", LIST, "cleanrooms:PassMembership", "Not you."):
+        assert part in complaint
+
+
+def test_without_credentials_each_membership_fails_with_the_reason(cli: Cli, membership: Membership) -> None:
+    said = cli.run("sync", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    assert (said.code, said.objects[0]["outcome"]) == (1, "failed")
+    (complaint,) = said.complaints
+    assert complaint.startswith(f"etl: {membership.id}: NoCredentialsError: ")
+
+
+def test_a_membership_that_another_worker_is_syncing_is_in_good_hands(long: Cli, endpoint: Endpoint) -> None:
+    hold = threading.Event()
+    At(endpoint, 2, lambda: hold.wait(60))
+    first = long.start("sync")
+    try:
+        wait_for(lambda: len(endpoint.requests) == 2)
+        second = long.run("sync")
+    finally:
+        hold.set()
+    assert [report["outcome"] for report in second.objects] == ["busy"]
+    assert (second.code, second.err) == (0, "")
+    assert ended(first).code == 0
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+# sync: how it is stopped
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_at_the_next_page_and_what_was_read_is_stored(
+    long: Cli, endpoint: Endpoint, make_etl: MakeEtl, number: int
+) -> None:
+    process: list[subprocess.Popen[str]] = []
+    at = At(endpoint, 10, lambda: process[0].send_signal(number))
+    process.append(long.start("sync"))
+    said = ended(process[0])
+    assert at.done.is_set()
+    (report,) = said.objects
+    assert (said.code, report["outcome"], report["error_class"]) == (1, "partial", "Stopped")
+    assert 10 <= report["pages"] < PAGES / 2
+    assert said.complaints == [f"etl: {report['membership_id']}: Stopped: asked to stop"]
+    etl = make_etl()
+    assert etl.query("SELECT count(*) FROM cleanrooms.inference_jobs") == [{"count": report["pages"]}]
+    assert etl.query("SELECT outcome, error_class, jobs_new FROM cleanrooms.sync_runs") == [
+        {"outcome": "partial", "error_class": "Stopped", "jobs_new": report["pages"]}
+    ]
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(cli: Cli, endpoint: Endpoint, second: int) -> None:
+    endpoint.on(LIST, answers.slow(60))
+    process = cli.start("sync")
+    wait_for(lambda: bool(endpoint.requests))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(second)
+    began = time.monotonic()
+    assert ended(process).code == -second
+    assert time.monotonic() - began < AT_ONCE
+
+
+def test_after_kill_9_the_next_sync_puts_everything_right(
+    long: Cli, endpoint: Endpoint, make_etl: MakeEtl
+) -> None:
+    process: list[subprocess.Popen[str]] = []
+    at = At(endpoint, 20, lambda: process[0].send_signal(signal.SIGKILL))
+    process.append(long.start("sync"))
+    assert ended(process[0]).code == -signal.SIGKILL
+    assert at.done.is_set()
+    endpoint.latency_seconds = 0
+    (report,) = long.run("sync").objects
+    assert (report["outcome"], report["jobs_listed"]) == ("complete", PAGES)
+    etl = make_etl()
+    assert etl.query("SELECT count(*) FROM cleanrooms.inference_jobs") == [{"count": PAGES}]
+    runs = etl.query("SELECT outcome FROM cleanrooms.sync_runs ORDER BY run_id")
+    assert [run["outcome"] for run in runs] == ["abandoned", "complete"]
+    assert long.run("verify").code == 0
+
+
+def test_a_reader_who_has_had_enough_causes_no_traceback(configure: Configure, three: list[str]) -> None:
+    assert three
+    reader, writer = os.pipe()
+    os.close(reader)
+    said = ended(configure().start("sync", "--text", stdout=writer))
+    os.close(writer)
+    assert (said.code, said.err) == (1, "")
+
+
+# The configuration
+
+
+def test_the_file_is_the_one_named_else_the_environments_else_the_folders(bare: Cli) -> None:
+    for number, name in enumerate(("etl.toml", "environ.toml", "named.toml")):
+        url = NOWHERE.removesuffix("etl") + str(number)
+        (bare.folder / name).write_text(as_toml({"database": {"url": url}}))
+
+    def database_of(*words: str, **environ: str) -> str:
+        return bare.run("db", "url", *words, **environ).out.strip().rpartition("/")[2]
+
+    assert database_of() == "0"
+    assert database_of(ETL_CONFIG="environ.toml") == "1"
+    assert database_of("--config", "named.toml", ETL_CONFIG="environ.toml") == "2"
+    assert database_of("--config", "named.toml", ETL_DATABASE_URL="postgresql://x@y/3") == "3"
+
+
+def test_without_a_configuration_it_says_what_to_write(bare: Cli) -> None:
+    said = bare.run("sync")
+    assert (said.code, said.out) == (2, "")
+    assert said.complaints == [
+        "etl: no membership is configured: add [[membership]] with its id and region to etl.toml"
+    ]
+
+
+def test_a_named_file_that_is_not_there_is_an_error(bare: Cli) -> None:
+    said = bare.run("status", "--config", "nowhere.toml")
+    assert (said.code, len(said.complaints)) == (2, 1)
+    assert said.err.startswith("etl: nowhere.toml: cannot be read: ")
+
+
+def test_everything_wrong_with_a_configuration_is_said_at_once_each_in_a_line(bare: Cli) -> None:
+    bare.configure(
+        database={"url": f"mysql://etl:{SECRET}@host/etl"},
+        aws={"page_size": 101, "endpiont_url": "x"},
+        membership=[{"id": "not an id", "region": "us-east-1"}],
+    )
+    said = bare.run("sync")
+    assert said.code == 2
+    assert len(said.complaints) == 4
+    assert all(line.startswith("etl: etl.toml: ") for line in said.complaints)
+    assert "did you mean endpoint_url?" in said.err
+    assert SECRET not in said.err
+
+
+def test_a_wrong_option_is_a_usage_error(bare: Cli) -> None:
+    said = bare.run("sync", "--fulll")
+    assert said.code == 2
+    assert "No such option" in said.err
+
+
+# The database
+
+
+@pytest.mark.parametrize("command", ["sync", "status", "db upgrade"])
+def test_an_unreachable_database_is_one_line_without_the_password(bare: Cli, command: str) -> None:
+    bare.configure(database={"url": NOWHERE}, membership=[{"id": NOBODY, "region": "us-east-1"}])
+    said = bare.run(*command.split())
+    assert (said.code, said.out) == (3, "")
+    (complaint,) = said.complaints
+    assert complaint.startswith("etl: cannot reach the database postgresql://etl:***@127.0.0.1:1/etl: ")
+    assert SECRET not in complaint
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        (f"postgresql://etl:{SECRET}@host:port/etl", "cannot be read"),
+        (f"postgresql://etl:{SECRET}", "cannot be read"),
+        (f"postgresql://etl:a@{SECRET}@host/etl", "write that of a password as %40"),
+        (f"postgresql://etl@127.0.0.1:1/etl?password={SECRET}", "cannot reach the database postgresql://etl:***@"),
+        (f"postgresql://etl:{SECRET}@127.0.0.1/etl?bogus=1", "cannot reach the database"),
+    ],
+)
+def test_a_database_url_that_is_no_good_is_one_line_without_the_password(
+    bare: Cli, url: str, complaint: str
+) -> None:
+    bare.configure(database={"url": url})
+    said = bare.run("status")
+    assert (said.code, len(said.complaints)) == (3, 1)
+    assert complaint in said.err
+    assert SECRET not in said.err
+
+
+@pytest.mark.parametrize("command", ["sync", "status", "verify"])
+def test_a_database_that_is_not_migrated_is_refused_with_the_command_to_run(
+    configure: Configure, empty_database_url: str, membership: Membership, command: str
+) -> None:
+    said = configure(database={"url": empty_database_url}).run(command)
+    assert membership
+    assert (said.code, said.out) == (3, "")
+    assert said.complaints == ["etl: the database is not migrated: run `etl db upgrade`"]
+
+
+@pytest.mark.parametrize(
+    ("command", "revision", "way_out"),
+    [
+        ("sync", "0000", "run `etl db upgrade`"),
+        ("sync", "9999", "pip install --upgrade cleanroomsml-etl"),
+        ("status", "9999", "pip install --upgrade cleanroomsml-etl"),
+        ("verify", "0000", "run `etl db upgrade`"),
+    ],
+)
+def test_a_database_of_another_release_is_refused_with_the_command_to_run(
+    cli: Cli, make_etl: MakeEtl, command: str, revision: str, way_out: str
+) -> None:
+    set_revision(make_etl(), revision)
+    said = cli.run(command)
+    assert (said.code, said.out, len(said.complaints)) == (3, "", 1)
+    assert revision in said.err
+    assert way_out in said.err
+
+
+def set_revision(etl: Etl, revision: str) -> None:
+    etl.execute("UPDATE cleanrooms_etl.alembic_version SET version_num = :revision", revision=revision)
+
+
+def test_a_database_that_fails_midway_fails_the_membership(
+    cli: Cli, make_etl: MakeEtl, world: World, membership: Membership
+) -> None:
+    world.create_job(membership)
+    make_etl().execute("ALTER TABLE cleanrooms_etl.inference_job ADD CONSTRAINT no CHECK (false)")
+    said = cli.run("sync")
+    assert (said.code, said.objects[0]["outcome"]) == (1, "failed")
+    assert said.objects[0]["error_class"] == "CheckViolation"
+    assert len(said.complaints) == 1
+
+
+# status
+
+
+def test_status_shows_each_membership_and_that_it_is_fresh(
+    cli: Cli, make_etl: MakeEtl, membership: Membership
+) -> None:
+    make_etl().sync()
+    said = cli.run("status")
+    (row,) = said.objects
+    assert (row["table"], row["membership_id"], row["state"]) == ("freshness", membership.id, "ok")
+    assert row["expected_seconds"] == 900
+    assert said.code == 0
+    table = cli.run("status", "--text").out
+    assert membership.id in table
+    assert " ok " in table
+
+
+def test_status_fails_while_a_membership_is_late(cli: Cli, make_etl: MakeEtl) -> None:
+    etl = make_etl()
+    etl.sync()
+    etl.execute("UPDATE cleanrooms_etl.membership SET listed_at = listed_at - interval '1 hour'")
+    said = cli.run("status")
+    assert (said.code, said.objects[0]["state"]) == (1, "late")
+
+
+@pytest.mark.parametrize(("syncs_before", "state"), [(0, "never"), (1, "failing")])
+def test_status_fails_while_a_membership_fails_and_says_why(
+    cli: Cli, make_etl: MakeEtl, endpoint: Endpoint, syncs_before: int, state: str
+) -> None:
+    etl = make_etl()
+    for _ in range(syncs_before):
+        etl.sync()
+    endpoint.on(LIST, answers.error("ValidationException", message="Not so."))
+    etl.sync()
+    said = cli.run("status")
+    assert (said.code, said.objects[0]["state"]) == (1, state)
+    assert said.objects[0]["last_error"] == "Not so."
+    assert said.complaints == [f"etl: {said.objects[0]['membership_id']}: ValidationException: Not so."]
+
+
+def test_status_fails_while_a_configured_membership_was_never_synced(
+    configure: Configure, make_etl: MakeEtl, world: World, membership: Membership
+) -> None:
+    make_etl().sync()
+    other = world.add_membership()
+    said = configure().run("status")
+    assert said.code == 1
+    assert [row["membership_id"] for row in said.objects] == [membership.id]
+    assert said.complaints == [f"etl: {other.id}: configured, and not synced yet: run `etl sync`"]
+
+
+def test_status_without_any_membership_says_so(configure: Configure) -> None:
+    said = configure(membership=None).run("status")
+    assert (said.code, said.out) == (1, "")
+    assert said.complaints == ["etl: no membership is known yet: run `etl sync`"]
+
+
+def test_a_membership_taken_out_of_the_configuration_is_no_longer_shown(
+    configure: Configure, make_etl: MakeEtl, world: World, three: list[str]
+) -> None:
+    make_etl().sweep()
+    del world.memberships[three[0]]
+    cli = configure()
+    cli.run("sync")
+    said = cli.run("status")
+    assert said.code == 0
+    assert {row["membership_id"] for row in said.objects} == set(three[1:])
+
+
+# verify
+
+
+def test_verify_says_that_nothing_is_wrong_and_what_is(
+    cli: Cli, make_etl: MakeEtl, world: World, membership: Membership
+) -> None:
+    etl = make_etl()
+    world.create_job(membership)
+    etl.sync()
+    said = cli.run("verify")
+    assert (said.code, {row["broken"] for row in said.objects}) == (0, {0})
+    etl.execute("UPDATE cleanrooms_etl.sync_run SET transitions = 7")
+    said = cli.run("verify")
+    broken = {row["check"]: (row["broken"], row["examples"]) for row in said.objects if row["broken"]}
+    assert (said.code, broken) == (1, {"counted_transitions": (1, ["run 1"])})
+    assert "run 1" in cli.run("verify", "--text").out
+
+
+# db
+
+
+def test_upgrade_migrates_and_repeated_changes_nothing(bare: Cli, empty_database_url: str) -> None:
+    bare.configure(database={"url": empty_database_url})
+    current = bare.run("db", "current")
+    assert (current.code, current.objects) == (3, [{"revision": None, "needed": tables.REVISION}])
+    first, second = bare.run("db", "upgrade"), bare.run("db", "upgrade", "--text")
+    assert (first.code, first.objects) == (0, [{"before": None, "after": tables.REVISION}])
+    assert (second.code, second.out) == (0, f"already at revision {tables.REVISION}\n")
+    current = bare.run("db", "current", "--text")
+    assert (current.code, current.out, current.err) == (0, f"{tables.REVISION}\n", "")
+
+
+def test_upgrades_at_once_all_succeed(bare: Cli, empty_database_url: str) -> None:
+    bare.configure(database={"url": empty_database_url})
+    started = [bare.start("db", "upgrade") for _ in range(3)]
+    assert [(said.code, said.err) for said in map(ended, started)] == [(0, "")] * 3
+    assert bare.run("db", "current").code == 0
+
+
+@pytest.mark.parametrize("command", ["upgrade", "current"])
+def test_a_schema_of_a_newer_release_is_left_alone(cli: Cli, make_etl: MakeEtl, command: str) -> None:
+    set_revision(make_etl(), "9999")
+    said = cli.run("db", command)
+    assert said.code == 3
+    assert "9999 by a newer release" in said.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://etl:{SECRET}@host/db?sslmode=require",
+        f"postgresql+psycopg://etl:{SECRET}@host/db?sslmode=require",
+        f"postgresql://etl@host/db?password={SECRET}&sslmode=require",
+    ],
+)
+def test_the_password_of_a_configured_url_is_masked(bare: Cli, url: str) -> None:
+    bare.configure(database={"url": url})
+    said = bare.run("db", "url")
+    assert (said.code, said.out) == (0, "postgresql://etl:***@host/db?sslmode=require\n")
+
+
+def test_the_password_of_a_configured_url_is_shown_when_asked_for(bare: Cli) -> None:
+    url = f"postgresql://etl:{SECRET}@host/db"
+    bare.configure(database={"url": url})
+    assert bare.run("db", "url", "--show-password", "--json").objects == [{"url": url}]
+
+
+def test_psql_is_handed_its_own_arguments_and_the_database(cli: Cli) -> None:
+    said = cli.run("db", "psql", "--", "-At", "-c", "SELECT count(*) FROM cleanrooms.inference_jobs")
+    assert (said.code, said.out) == (0, "0\n")
+    assert cli.run("db", "psql", "--", "-c", "SELECT nonsense").code == 1
+
+
+def test_psql_gets_the_password_where_nobody_else_can_read_it(cli: Cli, database_url: str) -> None:
+    said = cli.run("db", "psql", "--", "-c", r"\! ps -ww -o args= -p $PPID")
+    password = database.parse(database_url).password
+    assert password
+    assert "psql postgresql://etl@127.0.0.1" in said.out
+    assert str(password) not in said.out
+
+
+def test_start_and_stop_serve_the_private_postgres_only(cli: Cli) -> None:
+    for command in ("start", "stop"):
+        said = cli.run("db", command)
+        assert (said.code, len(said.complaints)) == (2, 1)
+        assert "database.url is set" in said.err
+
+
+# The private local Postgres
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A folder for the private Postgres, for all tests that want one."""
+    folder = Path(tempfile.mkdtemp(prefix="etl-cli-"))
+    folder.chmod(0o711)  # as root the server runs as another user, who must get in
+    yield folder / "home"
+    LocalPostgres(folder / "home").stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def private(configure: Configure, home: Path, membership: Membership) -> Cli:
+    """Configured for one membership, and without a database."""
+    assert membership
+    return Cli(configure(database=None).folder, home)
+
+
+def test_without_a_url_sync_starts_and_migrates_the_private_postgres(
+    private: Cli, world: World, membership: Membership
+) -> None:
+    world.create_job(membership)
+    (report,) = private.run("sync").objects
+    assert (report["outcome"], report["jobs_new"]) == ("complete", 1)
+    assert private.run("status").code == 0
+    assert private.run("verify").code == 0
+
+
+def test_the_url_of_the_private_postgres_is_a_line_that_opens_it(private: Cli) -> None:
+    said = private.run("db", "url")
+    assert (said.code, said.out.count("\n")) == (0, 1)
+    with database.connect(said.out.strip()) as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+def test_the_private_postgres_can_be_stopped_and_started_and_keeps_its_data(
+    private: Cli, world: World, membership: Membership
+) -> None:
+    world.create_job(membership)
+    private.run("sync")
+    assert private.run("db", "stop", "--text").out == "stopped\n"
+    assert private.run("db", "stop").objects == [{"stopped": False}]
+    assert private.run("db", "start", "--text").out == private.run("db", "url").out
+    query = f"SELECT count(*) FROM cleanrooms.inference_jobs WHERE membership_id = '{membership.id}'"  # noqa: S608 - our own words
+    assert private.run("db", "psql", "--", "-At", "-c", query).out == "1\n"
+
+
+def test_the_private_postgres_of_a_newer_release_is_left_alone(private: Cli) -> None:
+    private.run("db", "upgrade")
+    url = private.run("db", "url").out.strip()
+    move = "UPDATE cleanrooms_etl.alembic_version SET version_num = :revision"
+    with database.connect(url) as connection:
+        connection.execute(text(move), {"revision": "9999"})
+        connection.commit()
+        said = private.run("sync")
+        connection.execute(text(move), {"revision": tables.REVISION})
+        connection.commit()
+    assert said.code == 3
+    assert "9999 by a newer release" in said.err
+
+
+def test_a_private_postgres_that_cannot_start_is_one_line(bare: Cli, home: Path) -> None:
+    in_the_way = home.with_name("file")
+    in_the_way.touch()
+    said = Cli(bare.folder, in_the_way).run("db", "start")
+    assert (said.code, said.out, len(said.complaints)) == (3, "", 1)
+    assert str(in_the_way) in said.err
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_takes_a_configuration(bare: Cli, command: str) -> None:
+    said = bare.run(*command.split(), "--help")
+    assert said.code == 0
+    assert said.out.startswith(f"Usage: etl {command} ")
+    for option in ("--config", "--help", "--json"):
+        assert option in said.out
+
+
+def test_the_list_of_commands_is_whole(bare: Cli) -> None:
+    listed = {
+        *commands_of(bare.run("--help").out),
+        *(f"db {name}" for name in commands_of(bare.run("db", "--help").out)),
+    }
+    assert listed - {"db"} == set(COMMANDS)
+
+
+def commands_of(help_text: str) -> list[str]:
+    return re.findall(r"^  ([a-z]+) ", help_text.partition("Commands:")[2], re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["sync", "--help"], ["db", "--help"], ["--version"]])
+def test_help_waits_for_nothing_heavy(bare: Cli, words: list[str]) -> None:
+    said = bare.run(*words, program=[sys.executable, "-X", "importtime", "-m", "etl"])
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in said.complaints}
+    assert "click" in imported
+    assert not imported & {"boto3", "botocore", "sqlalchemy", "alembic", "psycopg", "pydantic", "rich"}
+
+
+def test_the_script_is_the_module(bare: Cli) -> None:
+    script = Path(sys.executable).with_name("etl")
+    assert bare.run("--help", program=[str(script)]) == bare.run("--help")
+    assert bare.run("sync", program=[str(script)]).code == 2

@@ -1,0 +1,210 @@
+"""The migrations, on every PostgreSQL that this machine has: up, down and up again, and never halfway."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.command import downgrade
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from etl import database, tables
+from etl.local_postgres import LocalPostgres
+
+ROOT = Path(__file__).parent.parent
+MIGRATIONS = ROOT / "migrations"
+SYSTEM = Path("/usr/lib/postgresql")
+
+
+@contextmanager
+def throw_away_server(binaries: Path | None) -> Iterator[str]:
+    folder = Path(tempfile.mkdtemp(prefix="etl-migrations-"))
+    folder.chmod(0o711)  # as root the server runs as another user, who must get in
+    postgres = LocalPostgres(folder / "home", binaries, os.environ["PATH"], {"fsync": "off"})
+    try:
+        yield postgres.start()
+    finally:
+        postgres.stop()
+        shutil.rmtree(folder)
+
+
+def servers() -> list[Any]:
+    """The private server, and whatever else is installed of the majors that are served."""
+    installed = [folder for folder in SYSTEM.glob("[1-9][0-9]/bin") if int(folder.parent.name) >= 15]
+    return [pytest.param(folder, id=f"PostgreSQL {folder.parent.name}") for folder in sorted(installed)]
+
+
+@pytest.fixture(scope="module", params=[pytest.param(None, id="private"), *servers()])
+def any_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    with throw_away_server(request.param) as url:
+        yield url
+
+
+def config_for(connection: Connection, folder: Path = MIGRATIONS) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.attributes["connection"] = connection
+    return config
+
+
+def differences(connection: Connection) -> list[Any]:
+    """What `alembic revision --autogenerate` would write."""
+    with connection.begin():
+        options = {
+            "include_schemas": True,
+            "include_name": lambda name, kind, _: kind != "schema" or name == tables.SCHEMA,
+            "version_table_schema": tables.SCHEMA,
+        }
+        found: list[Any] = compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata)
+        return found
+
+
+def objects(connection: Connection) -> set[tuple[str, str]]:
+    """Everything that lies in our schemas, but for what Alembic itself keeps."""
+    query = """
+        SELECT 'relation', oid::regclass::text FROM pg_class
+        WHERE relnamespace::regnamespace::text LIKE 'cleanrooms%'
+        UNION ALL
+        SELECT 'function', oid::regprocedure::text FROM pg_proc
+        WHERE pronamespace::regnamespace::text LIKE 'cleanrooms%'
+    """
+    with connection.begin():
+        found = {(kind, name) for kind, name in connection.execute(text(query))}
+    return {item for item in found if "alembic_version" not in item[1]}
+
+
+def small_print(connection: Connection) -> set[str]:
+    """What `compare_metadata` does not look at."""
+    query = """
+        SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = 'cleanrooms_etl'::regnamespace
+        UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'cleanrooms_etl'
+        UNION ALL SELECT table_name || ' ' || column_name || ' ' || column_default FROM information_schema.columns
+        WHERE table_schema = 'cleanrooms_etl' AND column_default IS NOT NULL
+        UNION ALL SELECT sequencename FROM pg_sequences WHERE schemaname = 'cleanrooms_etl'
+    """
+    return {line for line in connection.scalars(text(query)) if "alembic_version" not in line}
+
+
+def test_up_down_and_up_again_is_the_schema_of_the_code_on_every_supported_postgres(any_server: str) -> None:
+    with database.connect(any_server) as connection:
+        database.upgrade(connection)
+        assert differences(connection) == []
+        first = objects(connection)
+        downgrade(config_for(connection), "base")
+        assert objects(connection) == set()
+        assert database.current_revision(connection) is None
+        database.upgrade(connection)
+        assert objects(connection) == first
+        assert differences(connection) == []
+
+
+def test_there_is_one_head_and_it_is_the_revision_that_the_code_knows() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_heads() == [tables.REVISION]
+
+
+def test_constraints_indexes_and_defaults_are_those_of_the_code(
+    database_url: str, empty_database_url: str
+) -> None:
+    with database.connect(empty_database_url) as connection, connection.begin():
+        connection.execute(text(f"CREATE SCHEMA {tables.SCHEMA}"))
+        tables.metadata.create_all(connection)
+        of_the_code = small_print(connection)
+    with database.connect(database_url) as connection, connection.begin():
+        assert small_print(connection) == of_the_code
+
+
+def test_revisions_are_numbers_so_that_they_compare(empty_database_url: str) -> None:
+    with database.connect(empty_database_url) as connection:
+        script = ScriptDirectory.from_config(config_for(connection))
+    revisions = sorted(revision.revision for revision in script.walk_revisions())
+    assert revisions == [f"{number:04}" for number in range(1, len(revisions) + 1)]
+
+
+def test_an_upgrade_repeated_changes_nothing(database_url: str) -> None:
+    with database.connect(database_url) as connection:
+        before = objects(connection)
+        database.upgrade(connection)
+        assert objects(connection) == before
+        assert database.current_revision(connection) == tables.REVISION
+
+
+def test_a_schema_of_a_newer_release_is_left_alone(database_url: str) -> None:
+    with database.connect(database_url) as connection:
+        with connection.begin():
+            connection.execute(text("UPDATE cleanrooms_etl.alembic_version SET version_num = '9999'"))
+        with pytest.raises(database.DatabaseError, match="newer release"):
+            database.upgrade(connection)
+        assert database.current_revision(connection) == "9999"
+
+
+def test_a_migration_that_fails_halfway_changes_nothing(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, broken)
+    last = broken / "sql/0001_sync_freshness.sql"
+    last.write_text(last.read_text() + "ALTER TABLE cleanrooms_etl.membership DROP no_such_column;\n")
+    monkeypatch.setattr(database, "_migrations", lambda: broken)
+    with database.connect(empty_database_url) as connection:
+        with pytest.raises(database.DatabaseError, match='changed nothing: column "no_such_column"'):
+            database.upgrade(connection)
+        assert objects(connection) == set()
+        assert database.current_revision(connection) is None
+
+
+def test_alembic_itself_migrates_from_a_checkout(empty_database_url: str) -> None:
+    alembic = [sys.executable, "-m", "alembic", "-c", str(ROOT / "alembic.ini")]
+    environ = {**os.environ, "ETL_DATABASE_URL": empty_database_url}
+    for words in (["upgrade", "head"], ["check"]):
+        done = subprocess.run(  # noqa: S603 - our own words
+            [*alembic, *words], check=False, env=environ, cwd="/", capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    with database.connect(empty_database_url) as connection:
+        database.check_revision(connection)
+
+
+@pytest.mark.parametrize("change", ["UPDATE {} SET run_id = run_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
+@pytest.mark.parametrize("history", ["status_transition", "job_edit"])
+def test_history_refuses_to_be_changed(database_url: str, history: str, change: str) -> None:
+    statement = change.format(f"{tables.SCHEMA}.{history}")
+    with (
+        database.connect(database_url) as connection,
+        pytest.raises(DBAPIError, match=f"{history} is append-only"),
+        connection.begin(),
+    ):
+        connection.execute(text(statement))
+
+
+def test_whatever_people_read_is_explained_by_a_comment(database_url: str) -> None:
+    silent = """
+        SELECT oid::regnamespace::text FROM pg_namespace
+        WHERE nspname LIKE 'cleanrooms%' AND obj_description(oid, 'pg_namespace') IS NULL
+        UNION ALL
+        SELECT oid::regclass::text FROM pg_class
+        WHERE relnamespace::regnamespace::text LIKE 'cleanrooms%' AND relkind IN ('r', 'v')
+            AND relname <> 'alembic_version' AND obj_description(oid, 'pg_class') IS NULL
+        UNION ALL
+        SELECT attrelid::regclass || '.' || attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = 'cleanrooms'::regnamespace AND relkind = 'v' AND attnum > 0
+            AND col_description(attrelid, attnum) IS NULL
+        UNION ALL
+        SELECT oid::regprocedure::text FROM pg_proc
+        WHERE pronamespace::regnamespace::text LIKE 'cleanrooms%' AND obj_description(oid, 'pg_proc') IS NULL
+    """
+    with database.connect(database_url) as connection, connection.begin():
+        assert connection.scalars(text(silent)).all() == []
