@@ -12,8 +12,10 @@ from sqlalchemy import (
     Executable,
     Interval,
     Select,
+    Text,
     bindparam,
     case,
+    cast,
     func,
     insert,
     literal,
@@ -72,10 +74,12 @@ def is_gone(job: Missing, exists: bool | None) -> bool:
 def missing_jobs() -> Select[int, str, int, bool]:
     """Return the query for `Missing`: jobs not shown, of those not already concluded absent.
 
-    Parameters: owner (a membership_key), grace, and shown_keys, an array literal.
+    Parameters: owner (a membership_key), grace, and shown_keys, an array literal: for a million keys that takes a
+    tenth of the memory of a list.
     """
     job = inference_job.c
-    shown = func.unnest(bindparam("shown_keys", type_=ARRAY(BigInteger))).column_valued("shown_key")
+    keys = cast(bindparam("shown_keys", type_=Text), ARRAY(BigInteger))
+    shown = func.unnest(keys).column_valued("shown_key")
     since = func.coalesce(job.absent_since, func.now())
     return (
         select(

@@ -256,12 +256,19 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError([f"{file}: is not TOML: {error}"]) from None
 
 
+_RIVALS = {"every": "cron", "cron": "every"}  # each takes the place of the other
+
+
 def _overlaid(settings: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """Lay ``ETL_<SECTION>_<KEY>`` over the file's sections; an empty variable is as good as none."""
-    merged = dict(settings)
+    given: dict[str, dict[str, str]] = {}
     for _, section, key, value in _variables(environ):
-        if isinstance(merged.get(section, {}), Mapping):
-            merged[section] = {**merged.get(section, {}), key: value}
+        given.setdefault(section, {})[key] = value
+    merged = dict(settings)
+    for section, values in given.items():
+        filed = merged.get(section, {})
+        if isinstance(filed, Mapping):
+            merged[section] = {key: old for key, old in filed.items() if _RIVALS.get(key) not in values} | values
     return merged
 
 

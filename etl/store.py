@@ -3,6 +3,7 @@
 The caller owns the transaction: nothing here opens, commits or caches one.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -21,6 +22,8 @@ from etl.jobs import Job
 from etl.tables import inference_job, membership, sync_run
 
 REJECTIONS_KEPT = 100
+
+_PIECE = 10_000
 
 _ANALYZE_FROM = 500
 """Staged rows from which the planner must be told their number before it joins them."""
@@ -176,15 +179,12 @@ def begin(connection: Connection, membership_id: str, lease: timedelta, worker: 
 def _lock_if_free(connection: Connection, membership_id: str) -> tuple[int, int] | None:
     """Lock the membership's row unless its lease is held; return its key and the next epoch."""
     columns = membership.c
-    sessions = text("pg_stat_activity")
-    is_alive = (
-        select(1)
-        .select_from(sessions)
-        .where(text("pid = lease_pid AND backend_start = lease_session_at"))
-        .correlate(membership)
-        .exists()
+    # Of another role's session Postgres tells no start: one with that number is taken to be alive.
+    is_deserted = text(
+        "NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = lease_pid"
+        " AND coalesce(backend_start = lease_session_at, true))"
     )
-    is_free = or_(columns.lease_until.is_(None), columns.lease_until <= func.clock_timestamp(), ~is_alive)
+    is_free = or_(columns.lease_until.is_(None), columns.lease_until <= func.clock_timestamp(), is_deserted)
     locked = connection.execute(
         select(columns.membership_key)
         .where(columns.membership_id == membership_id)
@@ -295,14 +295,20 @@ def _copy(connection: Connection, jobs: Iterable[tuple[Job, str]]) -> None:
 
 
 def missing_jobs(
-    connection: Connection, run: Run, shown: Iterable[int], grace: timedelta
+    connection: Connection, run: Run, shown: "array[int]", grace: timedelta
 ) -> tuple[list[absence.Missing], int]:
     """Return the jobs that a complete listing did not show, and how many jobs are tracked in all."""
-    parameters = {"owner": run.membership_key, "shown_keys": list(shown), "grace": grace}
+    parameters = {"owner": run.membership_key, "shown_keys": _literal(shown), "grace": grace}
     rows = connection.execute(absence.missing_jobs(), parameters)
     missing = [absence.Missing(*row) for row in rows]
     tracked: int = connection.execute(absence.tracked_jobs(), parameters).scalar_one()
     return missing, tracked
+
+
+def _literal(keys: "array[int]") -> str:
+    """Write keys as an array literal, a piece at a time."""
+    pieces = (keys[start : start + _PIECE] for start in range(0, len(keys), _PIECE))
+    return "{" + ",".join(",".join(map(str, piece)) for piece in pieces) + "}"
 
 
 def record_absence(

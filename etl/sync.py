@@ -173,6 +173,7 @@ class _Sync:
         listed = 0
         broken_off: Exception | None = None
         try:
+            self._watch(Progress(self._membership.id, 0, self._run.expected_jobs))
             for page in self._listing.pages():
                 batch.items += page
                 batch.pages += 1
@@ -266,7 +267,7 @@ class _Sync:
         if not self._scope.is_whole:
             return [], [], []
         missing, tracked = self._writer.read(
-            lambda connection: store.missing_jobs(connection, self._run, [*self._shown, *self._stale], self._grace)
+            lambda connection: store.missing_jobs(connection, self._run, self._shown + self._stale, self._grace)
         )
         gone: list[int] = []
         alive: list[int] = []

@@ -190,6 +190,12 @@ def test_the_schedule_may_be_a_cron_line_of_the_environment() -> None:
     assert made({}, ETL_SCHEDULE_CRON="0 * * * *").schedule.interval == timedelta(hours=1)
 
 
+def test_a_cron_line_in_the_environment_takes_the_place_of_the_file_s_interval() -> None:
+    assert made({"schedule": {"every": "1m"}}, ETL_SCHEDULE_CRON="0 * * * *").schedule.interval == timedelta(
+        hours=1
+    )
+
+
 def test_an_empty_variable_is_as_good_as_none() -> None:
     assert made({"aws": {"page_size": 5}}, ETL_AWS_PAGE_SIZE="").aws.page_size == 5
 
