@@ -20,8 +20,8 @@ test: .venv/dev  ## Run all tests, and measure what they cover
 	@$(BIN)/coverage report
 
 check: .venv/dev  ## Check format, lint and types
-	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 format: .venv/dev  ## Mend format, and lint where it mends itself
@@ -47,4 +47,5 @@ clean:  ## Remove what make has made; data of the private Postgres stay
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m venv .venv
+	@echo "Making .venv, about half a minute, once ..."
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "This Python lacks venv (Debian: apt install python3-venv)"; exit 1; }

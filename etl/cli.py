@@ -91,7 +91,7 @@ def _common(command: F) -> F:
 @click.group(cls=_Etl, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="cleanroomsml-etl")
 def main() -> None:
-    r"""Keep the status history of AWS Clean Rooms ML inference jobs in Postgres.
+    """Keep the status history of AWS Clean Rooms ML inference jobs in Postgres.
 
     AWS shows each trained model inference job's present status only. `etl sync` lists the jobs of every
     configured membership and records what changed, so that plain SQL answers what ran when, for how long,
@@ -104,7 +104,7 @@ def main() -> None:
     Query it:               etl db psql
 
     Exit codes: 0 all well, 1 something failed or is late, 2 configuration, 3 database.
-    """
+    """  # noqa: D301 - click's own mark, a real backspace: the lines behind it stay lines
 
 
 @main.command()
@@ -123,7 +123,7 @@ def sync(file: Path | None, as_json: bool | None, ids: tuple[str, ...], full: bo
 
     config = _configuration(file)
     if not config.memberships:
-        raise ConfigError(["no membership is configured: add [[membership]] with its id and region to etl.toml"])
+        raise ConfigError(["no membership is configured: add [[membership]] with its id and region to the file"])
     memberships = config.only(ids)
     config = _with_database(config)
     console = Console(as_json=as_json)
@@ -172,20 +172,22 @@ def _watcher(stop: threading.Event, advance: Callable[[str, int, int], None]) ->
 def _show_report(console: Console, report: "SyncReport") -> None:
     counts = report.counts
     shown = (
-        f"{report.membership_id}  {report.outcome:<8}  {counts.pages:,} pages  {counts.jobs_listed:,} listed"
+        f"{report.membership_id}  {report.outcome:<8}  {counts.pages:,} page{'s' * (counts.pages != 1)}"
+        f"  {counts.jobs_listed:,} listed"
         f"  {counts.jobs_new:,} new  {counts.jobs_changed:,} changed  {counts.transitions:,} transitions"
-        f"  {counts.jobs_unchanged:,} unchanged  {report.seconds:.1f} s"
+        f"  {counts.jobs_unchanged:,} unchanged"
     )
     for label, number in (
         ("stale", counts.jobs_stale),
         ("set aside", counts.jobs_rejected),
         ("no longer listed", counts.jobs_absent),
-        ("unknown statuses", len(counts.unknown_statuses)),
     ):
         shown += f"  {number:,} {label}" if number else ""
-    fields = {**vars(counts), **vars(report)}
+    for unknown, number in counts.unknown_statuses.items():
+        shown += f"  {number:,} of unknown status {unknown}"
+    fields = {**vars(report), **vars(counts), "seconds": round(report.seconds, 3)}
     del fields["counts"]
-    console.say(shown, **fields)
+    console.say(f"{shown}  {report.seconds:.1f} s", **fields)
     if report.error:
         console.complain(f"{report.membership_id}: {report.error_class}: {report.error}")
 
@@ -253,12 +255,16 @@ def demo(file: Path | None, as_json: bool | None) -> None:
     views show. The database stays up to be queried.
     """
     del file  # a world of its own, whatever is configured
-    from etl import tour
+    try:
+        from etl import tour
+    except ImportError as error:
+        _fail(f"{error.name} is not installed: install etl with its extra `demo`", EXIT_TROUBLE)
 
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]  # a profile or a region of yours has no place in it
     os.environ.update(tour.CREDENTIALS, AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
-    tour.run(_local().start(), Console(as_json=as_json))
+    program = sys.argv[0] if Path(sys.argv[0]).name == "etl" else "python -m etl"
+    tour.run(_local().start(), Console(as_json=as_json), program)
 
 
 @main.group()
@@ -273,7 +279,7 @@ def upgrade(file: Path | None, as_json: bool | None) -> None:
     from etl import database
 
     config = _configuration(file)
-    address = config.database.address() if config.database.url else _local().start()
+    address = _address(config)
     with database.connect(address) as connection:
         before = database.current_revision(connection)
         database.upgrade(connection)
@@ -289,7 +295,7 @@ def current(file: Path | None, as_json: bool | None) -> None:
     from etl import database, tables
 
     config = _configuration(file)
-    address = config.database.address() if config.database.url else _local().start()
+    address = _address(config)
     with database.connect(address) as connection:
         revision = database.current_revision(connection)
         Console(as_json=as_json).say(revision or "none", revision=revision, needed=tables.REVISION)
@@ -369,6 +375,11 @@ def _configuration(file: Path | None) -> "Config":
     return load(file, os.environ)
 
 
+def _address(config: "Config") -> str:
+    """Return the URL of the database: where none is set, that of the private local Postgres, which is started."""
+    return config.database.address() if config.database.url else _local().start()
+
+
 def _local() -> "LocalPostgres":
     from etl.local_postgres import LocalPostgres
 
@@ -387,7 +398,7 @@ def _with_database(config: "Config") -> "Config":
 
     if config.database.url is not None:
         return config
-    address = _local().start()
+    address = _address(config)
     with database.connect(address) as connection:
         if (database.current_revision(connection) or "") < tables.REVISION:
             database.upgrade(connection)

@@ -72,6 +72,7 @@ Region = Annotated[str, _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a region such as us-e
 RoleArn = Annotated[
     str, _like(r"arn:aws[-a-z]*:iam::[0-9]{12}:role/\S+", "a role: arn:aws:iam::<account>:role/<name>")
 ]
+ModelVersion = Annotated[str, _like(_UUID, "a version's identifier: 36 characters of 0-9, a-f and -")]
 ModelArn = Annotated[str, _like(_MODEL_ARN, "the ARN of a trained model: arn:aws:cleanrooms-ml:...")]
 
 
@@ -153,6 +154,8 @@ def _longest_pause(cron: str) -> timedelta:
     """
     from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 - only who uses cron pays for it
 
+    if re.fullmatch(r"(\S+\s+){4}\S*[0-9]\S*", cron.strip()):
+        raise ValueError("write weekdays as mon to sun: of their numbers each program makes its own")
     try:
         trigger = CronTrigger.from_crontab(cron, timezone=UTC)
     except ValueError as error:
@@ -181,7 +184,7 @@ class Membership(_Section):
     role_arn: RoleArn | None = None
     external_id: str | None = Field(None, min_length=2, max_length=1224)
     trained_model_arn: ModelArn | None = None
-    trained_model_version_identifier: str | None = Field(None, min_length=1, max_length=256)
+    trained_model_version_identifier: ModelVersion | None = None
 
     @property
     def account_id(self) -> str | None:

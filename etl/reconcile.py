@@ -15,7 +15,9 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Executable,
+    Integer,
     MetaData,
+    Subquery,
     Table,
     Text,
     and_,
@@ -53,7 +55,8 @@ _FACTS = tuple(
         "stale_runs", "absent_since", "absent_listings", "last_listed_at",
     }
 )  # fmt: skip
-_NO_EDIT = {"job_arn", "status", "update_time"}  # the key, history's own subject, and a bare touch
+# No edits: the key, what has a history of its own, and what moves without a change.
+_NO_EDIT = {"job_arn", "status", "update_time"}
 
 staged_job = Table(
     "staged_job",
@@ -61,6 +64,7 @@ staged_job = Table(
     Column("job_arn", inference_job.c.job_arn.type, primary_key=True),
     *(Column(name, inference_job.c[name].type) for name in _FACTS if name != "job_arn"),
     Column("digest", inference_job.c.digest.type),
+    Column("place", Integer),
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DROP",  # in the same transaction: a transaction pooler in between does no harm
 )
@@ -73,7 +77,8 @@ _owner = bindparam("owner", type_=membership.c.membership_key.type)
 def settle_staged() -> Executable:
     """Return the statement that settles the staged jobs of one membership.
 
-    Parameters: owner (a membership_key), run (a run_id) and believe, which takes an older state for the truth.
+    Parameters: owner (a membership_key), run (a run_id), known_keys (an array literal: for each item of the batch
+    the key of its job, null where it is staged) and believe, which takes an older state for the truth.
     Result, one row:
     new, changed, transitions, unchanged, stale (counts), shown_keys (not stale), stale_keys, and believable, the
     [key, ARN] of those stale ones that are believed if the listing turns out complete.
@@ -104,27 +109,49 @@ def _compared() -> CTE:
         .limit(1)
         .lateral("stored")
     )
+    absent_from = case((stored.c.status == NOT_LISTED, stored.c.status_since))
     staged = staged_job.c
     is_same = [staged[name].is_not_distinct_from(stored.c[name]) for name in _FACTS]
+    known = _places_of_known()
     return (
         select(
             *staged,
             func.coalesce(stored.c.job_key, job_key.next_value()).label("job_key"),
             stored.c.job_key.is_(None).label("is_new"),
-            and_(stored.c.digest.is_not(None), *is_same).label("is_same"),
+            or_(
+                and_(stored.c.digest.is_not(None), *is_same),
+                # Of two states of one moment the later read stands: here the one that is stored already.
+                and_(staged.update_time == stored.c.update_time, func.coalesce(known.c.place, 0) > staged.place),
+            ).label("is_same"),
             stored.c.status.label("from_status"),
             stored.c.status_since.label("from_time"),
             stored.c.update_time.label("old_update_time"),
             stored.c.stale_runs,
             last_complete_listing(stored.c).label("listed_at"),
-            # AWS moves updateTime at every change: only where it moved can it be the moment of this one.
-            func.coalesce(staged.update_time > stored.c.update_time, True).label("is_moved"),
+            # AWS moves updateTime at every change: only where it moved can it be the moment of this one. A job
+            # that is listed again was so only when we saw it, if its updateTime is older than its absence.
+            func.coalesce(staged.update_time > func.greatest(stored.c.update_time, absent_from), True).label(
+                "is_moved"
+            ),
             (staged.update_time > _now + literal(AHEAD)).label("is_ahead"),
         )
         .select_from(staged_job)
         .join(membership, membership.c.membership_key == _owner)
         .outerjoin(stored, true())
+        .outerjoin(known, known.c.job_key == stored.c.job_key)
         .cte("compared")
+    )
+
+
+def _places_of_known() -> Subquery:
+    """Return the last place, in the batch, of each job whose item was known."""
+    keys = cast(bindparam("known_keys", type_=Text), ARRAY(BigInteger))
+    known = func.unnest(keys).table_valued("job_key", with_ordinality="place", name="known").render_derived()
+    return (
+        select(known.c.job_key, func.max(known.c.place).label("place"))
+        .where(known.c.job_key.is_not(None))
+        .group_by(known.c.job_key)
+        .subquery("known_places")
     )
 
 
@@ -154,17 +181,18 @@ def _judged(timed: CTE) -> CTE:
     itself out of date, and does not count.
     """
     this = timed.c
-    # An older state never overwrites a newer one; but NOT_LISTED is our own word, which any sight refutes.
-    is_older = and_(this.update_time < this.old_update_time, this.from_status != NOT_LISTED)
-    is_stale = and_(is_older, ~bindparam("believe", type_=Boolean))
+    # An older state never overwrites a newer one, unless it is shown again and again.
+    is_stale = and_(this.update_time < this.old_update_time, ~bindparam("believe", type_=Boolean))
     is_exact = and_(this.is_moved, ~this.is_ahead)
     latest_possible = case((is_exact, func.least(this.update_time, this.changed_time)), else_=this.changed_time)
     witnesses = (this.from_time, this.old_update_time, this.listed_at)
     known = func.greatest(*(case((witness <= latest_possible, witness)) for witness in witnesses))
+    is_changed = and_(~is_stale, ~this.is_same)
+    is_transition = or_(this.is_new, and_(is_changed, this.status != this.from_status))
     return select(
         *this,
         case((this.is_new, "new"), (is_stale, "stale"), (this.is_same, "same"), else_="changed").label("verdict"),
-        or_(this.is_new, and_(~is_stale, this.status != this.from_status)).label("is_transition"),
+        is_transition.label("is_transition"),
         case((this.is_new, func.least(this.create_time, this.changed_time)), else_=known).label("not_before"),
     ).cte("judged")
 

@@ -165,7 +165,8 @@ class Listing:
         partition = clients.client(self.aws, self.membership).meta.partition
         region, name = self.membership.region, self.membership.id
         return (
-            f"{who} may not call {operation} for membership {name}; allow cleanrooms-ml:{operation}"
+            f"{who} may not call {operation} for membership {name}; allow cleanrooms-ml:{operation} on *"
             " and cleanrooms:PassMembership on"
-            f" arn:{partition}:cleanrooms:{region}:<account>:membership/{name} (AWS: {message})"
+            f" arn:{partition}:cleanrooms:{region}:<account>:membership/{name};"
+            f" is {region} its Region? (AWS: {message})"
         )

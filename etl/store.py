@@ -3,7 +3,6 @@
 The caller owns the transaction: nothing here opens, commits or caches one.
 """
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -23,7 +22,7 @@ from etl.tables import inference_job, membership, sync_run
 
 REJECTIONS_KEPT = 100
 
-_PIECE = 10_000
+_PIECE = 10_000  # keys written at once: the text of a million of them is bounded, the list of their texts is not
 
 _ANALYZE_FROM = 500
 """Staged rows from which the planner must be told their number before it joins them."""
@@ -89,6 +88,14 @@ class Counts:
     def __add__(self, other: Self) -> Self:
         """Return both together."""
         return type(self)(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+
+
+class Staged(NamedTuple):
+    """A job to be settled, with the digest of its item and the item's place, from 1, among those read with it."""
+
+    job: Job
+    digest: str
+    place: int
 
 
 class Settled(NamedTuple):
@@ -270,32 +277,46 @@ _KNOWN_KEYS = text(
 
 
 def settle(
-    connection: Connection, run: Run, jobs: Mapping[str, tuple[Job, str]], *, believe: bool = False
+    connection: Connection,
+    run: Run,
+    jobs: Mapping[str, Staged],
+    *,
+    known: Sequence[int | None] = (),
+    believe: bool = False,
 ) -> Settled:
-    """Store jobs, each with its digest and by its ARN: what is new, what changed, and the history of both."""
+    """Store jobs, by their ARNs: what is new, what changed, and the history of both.
+
+    `known` are the keys of the jobs whose items, of those read with these, are stored already, each in its place.
+    """
     connection.execute(CreateTable(reconcile.staged_job))
     _copy(connection, jobs.values())
     if len(jobs) >= _ANALYZE_FROM:
         connection.execute(text(f"ANALYZE {reconcile.staged_job.name}"))
-    parameters = {"owner": run.membership_key, "run": run.run_id, "believe": believe}
+    parameters = {
+        "owner": run.membership_key,
+        "run": run.run_id,
+        "believe": believe,
+        "known_keys": _literal(known),
+    }
     return Settled(*connection.execute(reconcile.settle_staged(), parameters).one())
 
 
-def _copy(connection: Connection, jobs: Iterable[tuple[Job, str]]) -> None:
+def _copy(connection: Connection, jobs: Iterable[Staged]) -> None:
     """Copy the jobs to the staging table: in the driver's own connection, so in the same transaction."""
     columns = [column.name for column in reconcile.staged_job.columns]
     statement = f"COPY {reconcile.staged_job.name} ({', '.join(columns)}) FROM STDIN"
     driver = cast(psycopg.Connection, connection.connection.driver_connection)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        for job, digest in jobs:
+        for job, digest, place in jobs:
             fields = msgspec.structs.asdict(job)
             fields["extra"] = msgspec.json.encode(job.extra).decode()
             fields["digest"] = digest
+            fields["place"] = place
             copy.write_row([fields[name] for name in columns])
 
 
 def missing_jobs(
-    connection: Connection, run: Run, shown: "array[int]", grace: timedelta
+    connection: Connection, run: Run, shown: Sequence[int], grace: timedelta
 ) -> tuple[list[absence.Missing], int]:
     """Return the jobs that a complete listing did not show, and how many jobs are tracked in all."""
     parameters = {"owner": run.membership_key, "shown_keys": _literal(shown), "grace": grace}
@@ -305,10 +326,11 @@ def missing_jobs(
     return missing, tracked
 
 
-def _literal(keys: "array[int]") -> str:
+def _literal(keys: Sequence[int | None]) -> str:
     """Write keys as an array literal, a piece at a time."""
     pieces = (keys[start : start + _PIECE] for start in range(0, len(keys), _PIECE))
-    return "{" + ",".join(",".join(map(str, piece)) for piece in pieces) + "}"
+    words = (",".join("NULL" if key is None else str(key) for key in piece) for piece in pieces)
+    return "{" + ",".join(words) + "}"
 
 
 def record_absence(

@@ -4,10 +4,11 @@ import os
 import socket
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.metadata import version
+from itertools import count
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -117,8 +118,8 @@ class _Batch:
     pages: int = 0
 
 
-StagedJobs = dict[str, tuple[jobs.Job, str]]
-"""Jobs with the digests of their items, by ARN."""
+StagedJobs = dict[str, store.Staged]
+"""Jobs to be settled, by ARN."""
 
 
 class _Sync:
@@ -140,7 +141,7 @@ class _Sync:
         # Keys of the jobs shown, as 8-byte integers: no row is touched to say that it was seen.
         self._shown = array("q")
         self._stale = array("q")
-        self._believable: dict[int, tuple[jobs.Job, str]] = {}
+        self._believable: dict[int, store.Staged] = {}
 
     def run(self) -> _Ending:
         """Read, settle and finish; the run's record is closed whatever happens."""
@@ -192,24 +193,23 @@ class _Sync:
         """Store what a batch tells that is not yet known."""
         digests = [jobs.digest(item) for item in batch.items]
         keys = self._writer.read(lambda connection: store.known_keys(connection, self._run, digests))
-        unknown = [
-            (item, digest) for item, digest, key in zip(batch.items, digests, keys, strict=True) if key is None
-        ]
+        items = zip(batch.items, digests, count(1), keys, strict=False)
+        unknown = [(item, digest, place) for item, digest, place, key in items if key is None]
         self._shown.extend(key for key in keys if key is not None)
         decoded, read = self._decode(unknown)
         read.pages = batch.pages
         read.jobs_listed = len(batch.items)
         read.jobs_unchanged = len(batch.items) - len(decoded) - read.jobs_rejected
         if decoded or self._writer.is_due:
-            self._store(decoded, read)
+            self._store(decoded, keys, read)
         else:
             self.counts += read
 
-    def _decode(self, unknown: Iterable[tuple[bytes, str]]) -> tuple[StagedJobs, store.Counts]:
+    def _decode(self, unknown: Iterable[tuple[bytes, str, int]]) -> tuple[StagedJobs, store.Counts]:
         """Decode items, set the malformed aside, and keep the newest of each job, of equals the later."""
         decoded: StagedJobs = {}
         counts = store.Counts()
-        for item, digest in unknown:
+        for item, digest, place in unknown:
             try:
                 job, replaced = jobs.decode(item, self._membership.id, self._latest_time)
             except jobs.BadItemError as error:
@@ -219,8 +219,8 @@ class _Sync:
             if job.status not in jobs.KNOWN_STATUSES:
                 counts.unknown_statuses[job.status] += 1
             earlier = decoded.get(job.job_arn)
-            if earlier is None or job.update_time >= earlier[0].update_time:
-                decoded[job.job_arn] = (job, digest)
+            if earlier is None or job.update_time >= earlier.job.update_time:
+                decoded[job.job_arn] = store.Staged(job, digest, place)
         return decoded, counts
 
     def _set_aside(self, item: bytes, error: jobs.BadItemError, counts: store.Counts) -> None:
@@ -229,9 +229,9 @@ class _Sync:
             shown = item[:_ITEM_SHOWN].decode(errors="replace")
             counts.rejections.append({"reason": jobs.storable(str(error)), "item": jobs.storable(shown)})
 
-    def _store(self, decoded: StagedJobs, read: store.Counts) -> None:
+    def _store(self, decoded: StagedJobs, known: Sequence[int | None], read: store.Counts) -> None:
         def work(connection: Connection) -> tuple[store.Settled | None, store.Counts]:
-            settled = store.settle(connection, self._run, decoded) if decoded else None
+            settled = store.settle(connection, self._run, decoded, known=known) if decoded else None
             counts = self._with_calls(self.counts + read + _counts_of(settled))
             store.record_counts(connection, self._run, counts)
             return settled, counts
@@ -241,20 +241,27 @@ class _Sync:
             self._shown.extend(settled.shown_keys or ())
             self._stale.extend(settled.stale_keys or ())
             for key, arn in settled.believable or ():
-                if len(self._believable) < _BELIEVED_AT_ONCE:
-                    self._believable[key] = decoded[arn]
+                self._keep_believable(key, decoded[arn])
+
+    def _keep_believable(self, key: int, older: store.Staged) -> None:
+        """Keep the newest of the older states of a job, of equals the later read."""
+        kept = self._believable.get(key)
+        is_newer = kept is not None and older.job.update_time >= kept.job.update_time
+        if is_newer or (kept is None and len(self._believable) < _BELIEVED_AT_ONCE):
+            self._believable[key] = older
 
     def _finish(self) -> None:
         """Draw the conclusions that only a complete listing allows, and close the run: all or nothing."""
         missing, gone, alive = self._absence()
         stale = set(self._stale).difference(self._shown)
-        believed = {pair[0].job_arn: pair for key, pair in self._believable.items() if key in stale}
+        believed = {staged.job.job_arn: staged for key, staged in self._believable.items() if key in stale}
 
         def work(connection: Connection) -> store.Counts:
             store.record_absence(connection, self._run, missing, gone, alive)
             store.record_stale(connection, self._run, stale)
             settled = store.settle(connection, self._run, believed, believe=True) if believed else None
             store.record_listing(connection, self._run, self._scope)
+            # Those believed were counted as stale when they were read.
             concluded = store.Counts(jobs_stale=-len(believed), jobs_absent=len(gone), transitions=len(gone))
             counts = self._with_calls(self.counts + _counts_of(settled) + concluded)
             self._end(connection, counts, _Ending("complete"))

@@ -156,7 +156,7 @@ inference_job = Table(
            comment="Complete listings in a row that showed an older state than this"),
     Column("absent_since", _Moment, comment="First of the complete listings in a row without this job"),
     Column("absent_listings", SmallInteger, nullable=False, server_default=text("0"), comment="Their number"),
-    Column("last_listed_at", _Moment, comment="Start of the last complete listing before absent_since"),
+    Column("last_listed_at", _Moment, comment="Start of the last complete listing before it went missing"),
     ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
     ForeignKeyConstraint(
         ["job_key", "status_since", "status"],

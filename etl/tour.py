@@ -79,8 +79,11 @@ QUESTIONS = (
 )
 
 
-def run(server: str, console: Console) -> None:
-    """Run the demo on the private local Postgres at the URL `server`, in a fresh database that stays."""
+def run(server: str, console: Console, program: str) -> None:
+    """Run the demo on the private local Postgres at the URL `server`, in a fresh database that stays.
+
+    `program` is how we were called, for the commands to go on with.
+    """
     address = _fresh_database(server)
     scenario = Scenario(end=datetime.now(UTC))
     with Endpoint(scenario.world) as endpoint:
@@ -89,7 +92,7 @@ def run(server: str, console: Console) -> None:
         for question in QUESTIONS:
             rows = [dict(row) for row in connection.execute(text(question.query)).mappings()]
             _answer(console, question, rows)
-    _farewell(console, address)
+    _farewell(console, address, program)
 
 
 def _fresh_database(server: str) -> str:
@@ -144,16 +147,16 @@ def _answer(console: Console, question: Question, rows: list[dict[str, Any]]) ->
     console.table(question.title, rows, list(rows[0]) if rows else [])
 
 
-def _farewell(console: Console, address: str) -> None:
+def _farewell(console: Console, address: str, program: str) -> None:
     url = database.parse(address)
+    if console.as_json:
+        console.say("", url=address, host=url.host, port=url.port, database=url.database, user=url.username)
+        return
     console.say("")
-    console.say("The database stays up until `etl db stop`. To ask it yourself:", url=address)
-    console.say(f'  psql "{address}"', psql=address)
+    console.say(f"The database stays up until `{program} db stop`. To ask it yourself:")
+    console.say(f'  psql "{address}"')
+    console.say(f'  ETL_DATABASE_URL="{address}" {program} db psql   (where psql is not installed)')
     console.say(
         f"  BI tools: PostgreSQL, host {url.host}, port {url.port}, database {url.database},"
-        f" user {url.username}, password {url.password}; schema cleanrooms",
-        host=url.host,
-        port=url.port,
-        database=url.database,
-        user=url.username,
+        f" user {url.username}, password {url.password}; schema cleanrooms"
     )

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,11 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 _numbers = count(1)
+
+
+def pytest_configure() -> None:
+    """End in order when told to: a Postgres of ours must not outlive a test run that was stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 
 
 @pytest.fixture(scope="session")

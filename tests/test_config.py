@@ -274,14 +274,18 @@ def test_the_interval_of_a_cron_line_is_the_longest_pause_that_it_makes(cron: st
     assert made({"schedule": {"cron": cron}}).schedule.interval == longest
 
 
-@pytest.mark.parametrize(
-    "cron", ["", "x", "@hourly", "* * * *", "0 0 * * * *", "60 * * * *", "0 3 * * 7", "*/0 * * * *"]
-)
+@pytest.mark.parametrize("cron", ["", "x", "@hourly", "* * * *", "0 0 * * * *", "60 * * * *", "*/0 * * * *"])
 def test_what_is_no_cron_line_is_told_what_one_is(cron: str) -> None:
     [said] = complaints({"schedule": {"cron": cron}})
     assert said.startswith(
         "etl.toml: schedule.cron: must be minute, hour, day, month, weekday (mon to sun), in UTC: "
     )
+
+
+@pytest.mark.parametrize("weekday", ["7", "0", "1-5", "*/2"])
+def test_weekdays_by_number_are_refused_since_programs_count_them_differently(weekday: str) -> None:
+    [said] = complaints({"schedule": {"cron": f"0 3 * * {weekday}"}})
+    assert said.startswith("etl.toml: schedule.cron: write weekdays as mon to sun")
 
 
 def test_a_cron_line_that_never_fires_is_a_mistake() -> None:
@@ -338,7 +342,11 @@ def test_all_complaints_come_together() -> None:
         ("external_id", "x", "must be at least 2 characters long"),
         ("external_id", "between-us", "is of no use without role_arn"),
         ("trained_model_arn", ID, "must be the ARN of a trained model: arn:aws:cleanrooms-ml:..."),
-        ("trained_model_version_identifier", "", "must be at least 1 characters long"),
+        (
+            "trained_model_version_identifier",
+            "",
+            "must be a version's identifier: 36 characters of 0-9, a-f and -",
+        ),
         ("regoin", "x", "unknown key, did you mean region?"),
     ],
 )

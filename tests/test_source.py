@@ -282,8 +282,8 @@ def test_a_denied_listing_names_what_is_to_be_allowed(
     assert error_class == "AccessDeniedException"
     assert error.startswith(
         f"{role} may not call ListTrainedModelInferenceJobs for membership {membership.id}; allow"
-        " cleanrooms-ml:ListTrainedModelInferenceJobs and cleanrooms:PassMembership on"
-        f" arn:{partition}:cleanrooms:{region}:<account>:membership/{membership.id} (AWS: "
+        " cleanrooms-ml:ListTrainedModelInferenceJobs on * and cleanrooms:PassMembership on"
+        f" arn:{partition}:cleanrooms:{region}:<account>:membership/{membership.id}; is {region} its Region? (AWS: "
     )
 
 

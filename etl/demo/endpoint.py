@@ -1,28 +1,24 @@
-"""Serves a world over real HTTP on this machine: sockets, threads, faults, and the record of requests."""
+"""Serves a world over real HTTP on this machine: its faults, and the record of requests."""
 
 import secrets
 import socket
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from sys import exc_info
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
+
+import h11
 
 from etl.demo import service
 from etl.demo.answers import Answer, Error, Match, Normal, Plan, Planned, Reply, Reset, Slow, Truncated
+from etl.demo.connection import Connection
 from etl.demo.request import JOBS, Request, parse
+from etl.demo.server import Server
 from etl.demo.sts import Sts
 from etl.demo.world import World
-
-_CLOSE_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST instead of FIN
-_PATIENCE_SECONDS = 5  # with a test's own code that still waits for something in a connection's thread
-_POLL_SECONDS = 0.01  # how long close() waits at most for the accepting thread
 
 
 class Endpoint:
@@ -51,10 +47,8 @@ class Endpoint:
         self._in_flight = 0
         self._lock = Lock()
         self._closing = Event()
-        self._server = _Server(self, port)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True)
-        self._thread.start()
+        self._server = Server(port, self._serve)
+        self.url = f"http://127.0.0.1:{self._server.port}"
 
     def __enter__(self) -> Self:
         return self
@@ -112,9 +106,7 @@ class Endpoint:
         """End at once: open connections are cut, waiting answers are not waited for."""
         if not self._closing.is_set():
             self._closing.set()
-            self._server.shutdown()
-            self._thread.join()
-            self._server.server_close()
+            self._server.close()
 
     # What the connections' threads ask for
 
@@ -152,106 +144,48 @@ class Endpoint:
         """Tell the endpoint's idea of now, for the Date header."""
         return format_datetime(datetime.now(UTC) + self.clock_skew, usegmt=True)
 
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True  # an endpoint that nobody closes must not keep a process alive
-    request_queue_size = 128
-
-    def __init__(self, endpoint: Endpoint, port: int) -> None:
-        self.endpoint = endpoint
-        self._connections: dict[socket.socket, Thread] = {}
-        super().__init__(("127.0.0.1", port), _Connection)
-
-    def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # HTTPServer's would look up a host name, which may take seconds
-        self.server_name, self.server_port = "127.0.0.1", self.socket.getsockname()[1]
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        thread = Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
-        self._connections[request] = thread
-        thread.start()
-
-    def shutdown_request(self, request: Any) -> None:
-        super().shutdown_request(request)
-        self._connections.pop(request, None)
-
-    def server_close(self) -> None:
-        super().server_close()
-        for connection, thread in list(self._connections.items()):
-            _cut(connection)
-            thread.join(_PATIENCE_SECONDS)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's signature
-        failure = exc_info()[1]
-        if isinstance(failure, Exception) and not isinstance(failure, ConnectionError):
-            self.endpoint.failures.append(failure)
-
-
-class _Connection(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def do_GET(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        request = parse(self.command, self.path, self.headers, content)
-        endpoint = self.server.endpoint
-        endpoint.begin(request)
+    def _serve(self, peer: socket.socket) -> None:
         try:
-            self._give(endpoint.answer(request), request)
+            connection = Connection(peer)
+            for head, body in connection.requests():
+                self._exchange(connection, parse(head, body))
+        except ConnectionError:
+            return  # the client, or close(), was faster
+        except Exception as failure:  # noqa: BLE001 - a test's own code may raise anything
+            self.failures.append(failure)
+
+    def _exchange(self, connection: Connection, request: Request) -> None:
+        self.begin(request)
+        try:
+            self._give(connection, self.answer(request), request)
         finally:
-            endpoint.end()
+            self.end()
 
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's signature
-        """Say nothing: requests are on record."""
-
-    def _give(self, answer: Answer, request: Request) -> None:
-        endpoint = self.server.endpoint
+    def _give(self, connection: Connection, answer: Answer, request: Request) -> None:
         match answer:
             case Slow():
-                endpoint.pause(answer.seconds)
-                self._give(answer.then, request)
+                self.pause(answer.seconds)
+                self._give(connection, answer.then, request)
             case Reset():
-                self._reset()
+                connection.reset()
             case Truncated():
-                head, content = self._message(endpoint.reply(request), request)
-                self._cut_short(head + content[: int(len(content) * answer.keep)], answer.stall_seconds)
+                head, body = self._message(self.reply(request), request)
+                connection.send_part(head, body[: int(len(body) * answer.keep)])
+                self.pause(answer.stall_seconds)
             case Normal():
-                self.wfile.write(b"".join(self._message(endpoint.reply(request), request)))
+                connection.send(*self._message(self.reply(request), request))
             case _:
-                self.wfile.write(b"".join(self._message(answer, request)))
+                connection.send(*self._message(answer, request))
 
-    def _message(self, answer: Reply | Error, request: Request) -> tuple[bytes, bytes]:
-        """Head and body, to be sent in one go: two sends would wait for each other's acknowledgement."""
+    def _message(self, answer: Reply | Error, request: Request) -> tuple[h11.Response, bytes]:
         reply = service.worded(answer, request) if isinstance(answer, Error) else answer
-        lines = [
-            f"HTTP/1.1 {reply.status} {service.phrase(reply.status)}",
-            f"Date: {self.server.endpoint.date()}",
-            f"Content-Type: {reply.content_type}",
-            f"Content-Length: {len(reply.body)}",
-            f"x-amzn-RequestId: {secrets.token_hex(16)}",
+        headers = [
+            ("Date", self.date()),
+            ("Content-Type", reply.content_type),
+            ("Content-Length", str(len(reply.body))),
+            ("x-amzn-RequestId", secrets.token_hex(16)),
         ]
         if isinstance(answer, Error) and not request.is_sts:
-            lines.append(f"x-amzn-errortype: {answer.code}")
-        return "\r\n".join([*lines, "", ""]).encode(), reply.body
-
-    def _cut_short(self, part: bytes, stall_seconds: float) -> None:
-        self.wfile.write(part)
-        self.server.endpoint.pause(stall_seconds)
-        self.close_connection = True
-
-    def _reset(self) -> None:
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_AT_ONCE)
-        self.rfile.close()  # it holds the socket open
-        self.connection.close()
-        self.close_connection = True
-
-
-def _cut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # the client was faster
-        return
+            headers.append(("x-amzn-errortype", answer.code))
+        reason = service.phrase(reply.status).encode()
+        return h11.Response(status_code=reply.status, headers=headers, reason=reason), reply.body

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.message import Message
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+import h11
 
 JOBS = "ListTrainedModelInferenceJobs"
 JOB = "GetTrainedModelInferenceJob"
@@ -43,27 +44,28 @@ class Request:
         return self.operation in (ASSUME_ROLE, CALLER)
 
 
-def parse(method: str, target: str, headers: Message, body: bytes) -> Request:
+def parse(head: h11.Request, body: bytes) -> Request:
     """Understand a request; its signature is read, not checked: no secret is shared with the client."""
-    url = urlsplit(target)
+    headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+    url = urlsplit(head.target.decode("latin-1"))
     query = dict(parse_qsl(url.query or body.decode(errors="replace"), keep_blank_values=True))
-    operation, parts = _route(method, url.path, query)
-    credential = _CREDENTIAL.search(headers.get("Authorization") or "")
-    attempt = _ATTEMPT.search(headers.get("amz-sdk-request") or "")
+    operation, parts = _route(head.method, url.path, query)
+    credential = _CREDENTIAL.search(headers.get("authorization", ""))
+    attempt = _ATTEMPT.search(headers.get("amz-sdk-request", ""))
     return Request(
         operation=operation,
         membership=parts.get("membership"),
         resource=parts.get("resource"),
         query=query,
         access_key=credential["key"] if credential else None,
-        session_token=headers.get("X-Amz-Security-Token"),
+        session_token=headers.get("x-amz-security-token"),
         region=credential["region"] if credential else None,
         attempt=int(attempt[1]) if attempt else 1,
     )
 
 
-def _route(method: str, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    if method == "POST":
+def _route(method: bytes, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    if method == b"POST":
         action = query.get("Action", UNKNOWN)
         return action if action in OPERATIONS else UNKNOWN, {}
     for operation, pattern in _ROUTES:

@@ -148,7 +148,7 @@ def upgrade() -> None:
             "last_listed_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="Start of the last complete listing before absent_since",
+            comment="Start of the last complete listing before it went missing",
         ),
         sa.CheckConstraint(
             "(absent_since IS NULL) = (absent_listings = 0)", name=op.f("ck_inference_job_absence")
