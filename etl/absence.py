@@ -127,14 +127,16 @@ def count_missing() -> Executable:
 
 
 def acquit() -> Executable:
-    """Return the statement that ends the count for the jobs of `keys`, since AWS answers that they exist.
+    """Return the statement that begins the count anew for the jobs of `keys`, since AWS answers that they exist.
 
-    They are still not listed: `last_listed_at` stays, and so does the digest forgotten.
+    They are not listed all the same: the count stays at one, so that AWS is asked of them at each listing, and
+    nothing is written for them as long as it knows them.
     """
+    job = inference_job.c
     return (
         update(inference_job)
-        .where(inference_job.c.job_key.in_(_keys()))
-        .values(absent_listings=0, absent_since=None, changed_at=func.now())
+        .where(job.job_key.in_(_keys()), job.absent_listings > 1)
+        .values(absent_listings=1, changed_at=func.now())
     )
 
 

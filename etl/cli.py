@@ -69,6 +69,8 @@ def _trouble(error: Exception) -> tuple[str, int] | None:
             return str(error), EXIT_CONFIGURATION
         case DatabaseError() | LocalPostgresError():
             return str(error), EXIT_DATABASE
+        case OSError():  # standard output, for one, on a full disk
+            return f"the system refused: {error}", EXIT_TROUBLE
         case DBAPIError():
             return f"the database failed: {reason(error)}", EXIT_DATABASE
         case _:
@@ -318,6 +320,8 @@ def url(file: Path | None, as_json: bool | None, show_password: bool) -> None:
         shown = _local().start()
     else:
         address = database.parse(config.database.address()).set(drivername="postgresql")
+        if "sslpassword" in address.query and not show_password:
+            address = address.update_query_dict({"sslpassword": "***"})
         shown = address.render_as_string(hide_password=not show_password)
     Console(as_json=bool(as_json)).say(shown, url=shown)
 

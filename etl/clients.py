@@ -57,8 +57,11 @@ def _count_call(parsed_response: dict[str, Any] | None, **_: object) -> None:
     """Count one request on the wire for whoever sent it (botocore's event ``response-received``)."""
     calls = _current_calls.get()
     calls.requests += 1
-    status = parsed_response["ResponseMetadata"].get("HTTPStatusCode") if parsed_response else None
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+    if parsed_response is None:
+        return
+    status = parsed_response["ResponseMetadata"].get("HTTPStatusCode")
+    code = parsed_response.get("Error", {}).get("Code", "")
+    if status == HTTPStatus.TOO_MANY_REQUESTS or code.startswith("Throttl"):
         calls.throttles += 1
 
 

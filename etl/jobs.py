@@ -6,6 +6,7 @@ The wire item is a ``TrainedModelInferenceJobSummary`` of the API operation ``Li
 import json
 import re
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from typing import Annotated, Any, NamedTuple
 
@@ -13,6 +14,9 @@ import msgspec
 
 OPEN_STATUSES = ("CREATE_PENDING", "CREATE_IN_PROGRESS", "CANCEL_PENDING", "CANCEL_IN_PROGRESS")
 KNOWN_STATUSES = frozenset((*OPEN_STATUSES, "ACTIVE", "CREATE_FAILED", "CANCEL_FAILED", "INACTIVE"))
+
+OUR_STATUS = "NOT_LISTED"
+"""What we say of a job that AWS no longer lists: no status that AWS can give."""
 
 DETAILS_LIMIT = 4096
 """Characters kept of ``metricsStatusDetails`` and ``logsStatusDetails``, whose length AWS does not bound."""
@@ -121,6 +125,8 @@ def decode(item: bytes, membership_id: str, latest: datetime) -> Decoded:
     except msgspec.ValidationError as error:
         raise BadItemError(str(error)) from error
     _check_owner(summary, membership_id)
+    if summary.status == OUR_STATUS:
+        raise BadItemError(f"status is a word of our own: {OUR_STATUS}")
     job = Job(
         job_arn=summary.trained_model_inference_job_arn,
         name=summary.name,
@@ -201,10 +207,22 @@ def _instant(field: str, value: str | float, latest: datetime) -> datetime:
 
 
 def _iso_moment(value: str) -> datetime:
-    moment = datetime.fromisoformat(value.upper())
+    moment = _written_moment(value.upper())
     if moment.tzinfo is None:
         raise ValueError("a moment needs its time zone")
     return moment.astimezone(UTC)
+
+
+def _written_moment(value: str) -> datetime:
+    """Read what botocore reads: ISO 8601, epoch seconds, or the date of an HTTP header."""
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromtimestamp(float(value), UTC)
+    except ValueError:
+        return parsedate_to_datetime(value)
 
 
 def _bounded(details: str | None) -> str | None:

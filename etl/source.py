@@ -27,6 +27,10 @@ _NO_CREDENTIALS = (
     " or run where a role is attached"
 )
 
+_DENIED = {"AccessDenied", "AccessDeniedException"}
+# Who may not ask, and who asks something in between that knows no such question, learns nothing.
+_NO_ANSWER = {*_DENIED, "UnknownOperationException", "403", "404", "405", "501"}
+
 Cure = Literal["restart", "refresh"]
 
 
@@ -85,10 +89,11 @@ class Listing:
                 trainedModelInferenceJobArn=job_arn,
             )
         except SourceError as error:
-            answers = {"ResourceNotFoundException": False, "AccessDeniedException": None}
-            if error.code not in answers:
-                raise
-            return answers[error.code]
+            if error.code == "ResourceNotFoundException":
+                return False
+            if error.code in _NO_ANSWER:
+                return None
+            raise
         return True
 
     def _pages_of_one_pass(self) -> Iterator[list[bytes]]:
@@ -130,7 +135,7 @@ class Listing:
             raise refusal from error
         except NoCredentialsError as error:
             raise SourceError(type(error).__name__, _NO_CREDENTIALS) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, ValueError) as error:  # ValueError: botocore's, of an endpoint's URL
             raise SourceError(type(error).__name__, _QUERY.sub("", str(error))) from error
         except RuntimeError as error:  # botocore's, of credentials that were expired when they came
             raise SourceError("ExpiredCredentials", f"is this machine's clock right? {error}") from error
@@ -142,7 +147,7 @@ class Listing:
         message = error.response["Error"].get("Message", "")
         if error.operation_name == "AssumeRole":
             return SourceError(code, self._not_assumed(code, message))
-        if code == "AccessDeniedException":
+        if code in _DENIED:
             return SourceError(code, self._missing_permission(error.operation_name, message))
         if code in _EXPIRED:
             return SourceError(code, message, cure="refresh")

@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 from sqlalchemy import Connection, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
 from etl import absence, reconcile
@@ -21,6 +22,8 @@ from etl.jobs import Job
 from etl.tables import inference_job, membership, sync_run
 
 REJECTIONS_KEPT = 100
+STATUSES_KEPT = 100
+"""Bounds of what a run's record tells of odd items, a batch."""
 
 _PIECE = 10_000  # keys written at once: the text of a million of them is bounded, the list of their texts is not
 
@@ -302,17 +305,26 @@ def settle(
 
 
 def _copy(connection: Connection, jobs: Iterable[Staged]) -> None:
-    """Copy the jobs to the staging table: in the driver's own connection, so in the same transaction."""
+    """Copy the jobs to the staging table: in the driver's own connection, so in the same transaction.
+
+    What the driver raises comes out as SQLAlchemy would raise it.
+    """
     columns = [column.name for column in reconcile.staged_job.columns]
     statement = f"COPY {reconcile.staged_job.name} ({', '.join(columns)}) FROM STDIN"
     driver = cast(psycopg.Connection, connection.connection.driver_connection)
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        for job, digest, place in jobs:
-            fields = msgspec.structs.asdict(job)
-            fields["extra"] = msgspec.json.encode(job.extra).decode()
-            fields["digest"] = digest
-            fields["place"] = place
-            copy.write_row([fields[name] for name in columns])
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for job, digest, place in jobs:
+                fields = msgspec.structs.asdict(job)
+                fields["extra"] = msgspec.json.encode(job.extra).decode()
+                fields["digest"] = digest
+                fields["place"] = place
+                copy.write_row([fields[name] for name in columns])
+    except psycopg.Error as error:
+        is_lost = driver.closed or driver.broken
+        if is_lost:
+            connection.invalidate(error)
+        raise DBAPIError(statement, None, error, connection_invalidated=is_lost) from error
 
 
 def missing_jobs(
@@ -334,12 +346,15 @@ def _literal(keys: Sequence[int | None]) -> str:
 
 
 def record_absence(
-    connection: Connection, run: Run, missing: Iterable[int], gone: Sequence[int], alive: Sequence[int]
+    connection: Connection, run: Run, missing: Sequence[int], gone: Sequence[int], alive: Sequence[int]
 ) -> None:
-    """Count a complete listing without the missing jobs; conclude of those gone, acquit those alive."""
-    connection.execute(absence.count_missing(), {"keys": list(missing)})
-    connection.execute(absence.conclude(), {"keys": list(gone), "run": run.run_id})
-    connection.execute(absence.acquit(), {"keys": list(alive)})
+    """Count a complete listing without the missing jobs; conclude of those gone, acquit those that AWS knows."""
+    if missing:
+        connection.execute(absence.count_missing(), {"keys": missing})
+    if gone:
+        connection.execute(absence.conclude(), {"keys": gone, "run": run.run_id})
+    if alive:
+        connection.execute(absence.acquit(), {"keys": alive})
 
 
 def record_stale(connection: Connection, run: Run, stale: Iterable[int]) -> None:

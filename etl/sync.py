@@ -216,7 +216,7 @@ class _Sync:
                 self._set_aside(item, error, counts)
                 continue
             counts.replaced_characters += replaced
-            if job.status not in jobs.KNOWN_STATUSES:
+            if job.status not in jobs.KNOWN_STATUSES and len(counts.unknown_statuses) < store.STATUSES_KEPT:
                 counts.unknown_statuses[job.status] += 1
             earlier = decoded.get(job.job_arn)
             if earlier is None or job.update_time >= earlier.job.update_time:
@@ -270,20 +270,20 @@ class _Sync:
         self.counts = self._writer.write(work)
 
     def _absence(self) -> tuple[list[int], list[int], list[int]]:
-        """Return the keys of the jobs missing, and of those the ones gone and the ones that AWS still knows."""
+        """Return the keys of the jobs missing, of the ones gone among them, and of those that AWS still knows."""
         if not self._scope.is_whole:
             return [], [], []
         missing, tracked = self._writer.read(
             lambda connection: store.missing_jobs(connection, self._run, self._shown + self._stale, self._grace)
         )
         gone: list[int] = []
-        alive: list[int] = []
+        alive: set[int] = set()
         for suspect, exists in self._questioned(absence.suspects(missing, tracked)):
             if exists:
-                alive.append(suspect.job_key)
+                alive.add(suspect.job_key)
             elif absence.is_gone(suspect, exists):
                 gone.append(suspect.job_key)
-        return [job.job_key for job in missing], gone, alive
+        return [job.job_key for job in missing if job.job_key not in alive], gone, list(alive)
 
     def _questioned(self, suspects: Iterable[absence.Missing]) -> Iterator[tuple[absence.Missing, bool | None]]:
         """Ask AWS for each suspect, until it gives no answer: the next run asks again."""

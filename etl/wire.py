@@ -29,6 +29,11 @@ class _Body(msgspec.Struct):
     nextToken: str | None = None  # noqa: N815 - the name on the wire
 
 
+class _ParsedBody(msgspec.Struct):
+    trainedModelInferenceJobs: list[Any]  # noqa: N815 - the name on the wire
+    nextToken: str | None = None  # noqa: N815 - the name on the wire
+
+
 _decode_body = msgspec.json.Decoder(_Body).decode
 
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")  # an escape that is good only as one of two
@@ -38,15 +43,27 @@ def _split(body: bytes) -> Page:
     """Split a page into its items without decoding them; raises ValueError if it is not a whole page."""
     try:
         page = _decode_body(body)
-        items = [bytes(item) for item in page.trainedModelInferenceJobs]
+        items, token = [bytes(item) for item in page.trainedModelInferenceJobs], page.nextToken
     except msgspec.DecodeError:
-        # Half a surrogate pair in one item must not cost the page: it is split with others in their place.
-        masked = _HALF_PAIR.sub(rb"\\ufffd", body)
-        page = _decode_body(masked)
-        items = list(_same_places(body, masked, page.trainedModelInferenceJobs))
-    if page.nextToken == "":
+        items, token = _split_tolerantly(body)
+    if token == "":
         raise ValueError("its nextToken is empty")
-    return Page(items, page.nextToken)
+    return Page(items, token)
+
+
+def _split_tolerantly(body: bytes) -> tuple[list[bytes], str | None]:
+    """Split a page of which one item may be odd: that must not cost the others."""
+    masked = _HALF_PAIR.sub(rb"\\ufffd", body)  # half a surrogate pair: split with others in their place
+    try:
+        page = _decode_body(masked)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # NaN or a raw control character: the standard library reads them, if slowly.
+        document = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
+        parsed = msgspec.convert(document, _ParsedBody)
+        return [json.dumps(item).encode() for item in parsed.trainedModelInferenceJobs], parsed.nextToken
+    return list(_same_places(body, masked, page.trainedModelInferenceJobs)), page.nextToken
 
 
 def _same_places(body: bytes, masked: bytes, items: list[msgspec.Raw]) -> Iterator[bytes]:
@@ -94,11 +111,13 @@ def _take(
 def _refusal_that_can_be_read(body: bytes) -> bytes:
     """Return the body of an error; one that botocore's parser would stumble over becomes the error's message."""
     try:
-        words = json.loads(body)
-        is_readable = all(isinstance(words.get(name, ""), str) for name in ("__type", "code", "message"))
+        words = json.loads(body or b"{}")
+        readable = {name: word for name, word in words.items() if isinstance(word, str)}
     except (ValueError, AttributeError, RecursionError):
-        is_readable = not body
-    return body if is_readable else json.dumps({"message": body.decode(errors="replace")}).encode()
+        words, readable = None, {}
+    if words != readable:
+        readable.setdefault("message", body.decode(errors="replace"))
+    return json.dumps(readable).encode()
 
 
 def read_on(client: BaseClient, service: str) -> None:

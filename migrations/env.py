@@ -7,6 +7,7 @@ from alembic import context
 from sqlalchemy import Connection, text
 
 from etl import config, database
+from etl.local_postgres import LocalPostgres
 from etl.tables import SCHEMA, metadata
 
 _LOCK = 7_316_208_245  # any number that is ours: two upgrades at once run one after the other
@@ -34,5 +35,7 @@ else:  # the `alembic` command of a developer
     file = context.get_x_argument(as_dictionary=True).get("config")
     settings = config.load(Path(file) if file else None, os.environ)
 
-    with database.connect(settings.database.address()) as connection:
+    url = settings.database.url
+    address = url.get_secret_value() if url else LocalPostgres.from_environ(os.environ).start()
+    with database.connect(address) as connection:
         run(connection)

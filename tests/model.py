@@ -6,10 +6,11 @@ of what was read of jobs, and each is compared with what is stored, one after th
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 NOT_LISTED = "NOT_LISTED"
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 """The least step of time that Postgres tells apart."""
 
@@ -220,7 +221,9 @@ class _Run:
 
     def _change(self, stored: Record, item: Version) -> Transition:
         earliest = stored.status_since + TICK
-        if item.update_time <= stored.version.update_time:
+        # What AWS did before a job was gone does not tell when it was listed again.
+        known = max(stored.version.update_time, stored.status_since if stored.status == NOT_LISTED else EARLIEST)
+        if item.update_time <= known:
             moment, basis = max(self.now, earliest), "observed"
         elif item.update_time > self.now + AHEAD:
             moment, basis = max(self.now, earliest), "clamped"
@@ -298,8 +301,8 @@ class _Run:
             exists = self.listing.exists(stored.version.arn)
         except LookupError:
             return
-        if exists:
-            self.records[stored.version.arn] = replace(stored, absent_listings=0, absent_since=None)
+        if exists:  # and still is not listed: the count begins anew, at this listing
+            self.records[stored.version.arn] = replace(stored, absent_listings=1)
         elif exists is False or stored.absent_listings >= LISTINGS_IF_NOT_PERMITTED:
             moment = max(stored.absent_since, stored.status_since + TICK)
             gone = self._transition(stored, NOT_LISTED, moment, "observed", moment)

@@ -165,10 +165,21 @@ def test_an_answer_that_the_job_exists_begins_the_count_anew(
     endpoint.on(GET, NOT_PERMITTED, times=None)
     sync(etl)
     hide(membership, job)
-    sync(etl, 6)  # the third is told that it exists, the next three are not permitted to ask
+    sync(etl, 5)  # the third is told that it exists: it counts as the first of those that may not ask
     assert statuses(etl, job) == ["ACTIVE"]
     sync(etl)
     assert statuses(etl, job) == ["ACTIVE", "NOT_LISTED"]
+
+
+def test_for_a_job_that_aws_knows_but_does_not_list_nothing_is_written_any_more(
+    etl: Etl, membership: Membership, job: Job
+) -> None:
+    sync(etl)
+    hide(membership, job)
+    sync(etl, 3)
+    before = etl.query("SELECT xmin, absent_listings FROM cleanrooms_etl.inference_job")
+    sync(etl, 3)
+    assert etl.query("SELECT xmin, absent_listings FROM cleanrooms_etl.inference_job") == before
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from etl.demo.membership import Membership
 from etl.demo.request import JOBS
 from etl.demo.resources import ABSENT, Job, wire_time
 from etl.demo.world import World
+from etl.tables import NOT_LISTED
 
 OTHER_MEMBERSHIP = "00000000-0000-4000-8000-000000000000"
 TOMORROW_AND_LATER = timedelta(days=1, minutes=1)
@@ -110,6 +111,22 @@ def test_a_time_more_than_a_day_ahead_of_the_database_is_set_aside(
     assert etl.sync().counts.jobs_rejected == 1
     assert [job["job_arn"] for job in stored(etl)] == [near.arn]
     assert last_run(etl)["rejections"][0]["reason"].startswith("updateTime lies more than a day in the future: ")
+
+
+def test_our_own_word_for_a_job_that_is_gone_is_no_status_of_aws(
+    etl: Etl, world: World, membership: Membership
+) -> None:
+    malformed(world, membership, {"status": NOT_LISTED})
+    assert etl.sync().counts.rejections[0]["reason"] == "status is a word of our own: NOT_LISTED"
+
+
+def test_an_item_with_what_is_no_json_costs_its_page_nothing(
+    etl: Etl, world: World, membership: Membership
+) -> None:
+    jobs_in(world, membership, 2)
+    world.put_raw(membership, b'{"name": NaN}')
+    counts = etl.sync().counts
+    assert (counts.jobs_new, counts.jobs_rejected) == (2, 1)
 
 
 def test_a_hundred_rejections_are_kept_and_all_are_counted(etl: Etl, world: World, membership: Membership) -> None:

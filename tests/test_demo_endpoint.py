@@ -186,18 +186,14 @@ def test_a_page_size_that_aws_refuses_is_refused(membership: Membership, client:
 
 
 @pytest.mark.parametrize("token", ["made up", "x", "AAAA", "ü", "AAAAAAAAAAAAMA=="])
-def test_a_token_that_was_never_given_out_is_refused(
-    world: World, membership: Membership, token: str
-) -> None:
+def test_a_token_that_was_never_given_out_is_refused(world: World, membership: Membership, token: str) -> None:
     with pytest.raises(Refused, match="nextToken"):
         world.list_jobs(membership.id, token=token)
 
 
 def test_a_token_of_another_listing_is_refused(world: World, membership: Membership, client: Any) -> None:
     populate(world, membership, 3)
-    token = client.list_trained_model_inference_jobs(membershipIdentifier=membership.id, maxResults=1)[
-        "nextToken"
-    ]
+    token = client.list_trained_model_inference_jobs(membershipIdentifier=membership.id, maxResults=1)["nextToken"]
     other = world.add_membership()
     ask = client.list_trained_model_inference_jobs
     assert refusal(lambda: ask(membershipIdentifier=other.id, nextToken=token)) == (
@@ -290,14 +286,10 @@ def test_odd_items_are_sent_as_they_are(world: World, membership: Membership) ->
     assert (item["newField"], item["name"], "status" in item) == ({"a": 1}, None, False)
 
 
-def test_a_raw_item_can_be_filtered_got_and_removed(
-    world: World, membership: Membership, client: Any
-) -> None:
+def test_a_raw_item_can_be_filtered_got_and_removed(world: World, membership: Membership, client: Any) -> None:
     arn = membership.arn_of("trained-model-inference-job", "odd")
     model = membership.arn_of("trained-model", "m")
-    raw = world.put_raw(
-        membership, {"trainedModelInferenceJobArn": arn, "trainedModelArn": model, "name": "n"}
-    )
+    raw = world.put_raw(membership, {"trainedModelInferenceJobArn": arn, "trainedModelArn": model, "name": "n"})
     assert names(client, membership, trainedModelArn=model) == ["n"]
     assert get(client, membership, arn)["name"] == "n"
     world.remove(membership, raw)
@@ -326,9 +318,7 @@ def test_a_scenario_moves_within_the_quota_and_ends_when_it_should() -> None:
     assert 60 <= len(jobs) <= 120
     assert max(job.update_time for job in jobs) <= NOON
     assert {"ACTIVE", "CREATE_FAILED", "INACTIVE", "CANCEL_FAILED"} <= {job.status for job in jobs}
-    assert all(
-        at < later for job in jobs for (_, at), (_, later) in zip(job.truth, job.truth[1:], strict=False)
-    )
+    assert all(at < later for job in jobs for (_, at), (_, later) in zip(job.truth, job.truth[1:], strict=False))
     assert scenario.advance(MINUTE) == NOON
 
 
@@ -341,9 +331,7 @@ def get(client: Any, membership: Membership, arn: str) -> Any:
     )
 
 
-def test_get_tells_more_of_a_job_whose_id_holds_a_slash(
-    world: World, membership: Membership, client: Any
-) -> None:
+def test_get_tells_more_of_a_job_whose_id_holds_a_slash(world: World, membership: Membership, client: Any) -> None:
     job = world.create_job(membership, job_id="team/42")
     world.set_status(job, "CREATE_FAILED", details=("DATA_ERROR", "too few rows"))
     told = get(client, membership, job.arn)
@@ -468,9 +456,7 @@ def test_damage_reaches_botocore_which_takes_it_for_an_empty_page(
     assert "trainedModelInferenceJobs" not in listing(client, membership)
 
 
-def test_html_with_an_error_status_is_an_error(
-    membership: Membership, client: Any, endpoint: Endpoint
-) -> None:
+def test_html_with_an_error_status_is_an_error(membership: Membership, client: Any, endpoint: Endpoint) -> None:
     endpoint.on(LIST, answers.body(b"<html>Bad Gateway</html>", status=502))
     assert refusal(lambda: listing(client, membership))[1] == 502
 
@@ -630,9 +616,7 @@ def test_credentials_run_out_by_themselves(
         client.close()
 
 
-def test_session_credentials_from_elsewhere_are_refused(
-    membership: Membership, client_for: ClientFor
-) -> None:
+def test_session_credentials_from_elsewhere_are_refused(membership: Membership, client_for: ClientFor) -> None:
     client = client_for(aws_access_key_id="ASIAELSEWHERE", aws_session_token=TOKEN)
     assert refusal(lambda: listing(client, membership)) == ("UnrecognizedClientException", 403)
     sts = client_for("sts", aws_access_key_id="ASIAELSEWHERE", aws_session_token=TOKEN)
@@ -642,9 +626,7 @@ def test_session_credentials_from_elsewhere_are_refused(
 def test_a_caller_learns_who_it_is(client_for: ClientFor, endpoint: Endpoint, sts: Any) -> None:
     assert sts.get_caller_identity()["Arn"] == "arn:aws:iam::111122223333:user/simulated"
     endpoint.add_role("arn:aws:iam::444455556666:role/etl-reader")
-    identity = client_for(
-        "sts", **assume(sts, "arn:aws:iam::444455556666:role/etl-reader")
-    ).get_caller_identity()
+    identity = client_for("sts", **assume(sts, "arn:aws:iam::444455556666:role/etl-reader")).get_caller_identity()
     assert identity["Account"] == "444455556666"
     assert identity["Arn"] == "arn:aws:sts::444455556666:assumed-role/etl-reader/etl"
 
@@ -689,8 +671,7 @@ def test_an_answer_carries_a_request_id_and_the_endpoints_date(client: Any, memb
 def test_the_endpoints_clock_can_go_wrong(client: Any, membership: Membership, endpoint: Endpoint) -> None:
     endpoint.clock_skew = timedelta(days=-3650)
     assert (
-        str(datetime.now(UTC).year - 10)
-        in listing(client, membership)["ResponseMetadata"]["HTTPHeaders"]["date"]
+        str(datetime.now(UTC).year - 10) in listing(client, membership)["ResponseMetadata"]["HTTPHeaders"]["date"]
     )
 
 
@@ -710,9 +691,7 @@ def test_closing_does_not_wait_for_slow_answers_and_leaves_no_thread(world: Worl
     assert datetime.now(UTC) - began < timedelta(seconds=2)
 
 
-def test_a_client_that_leaves_early_is_no_failure(
-    endpoint: Endpoint, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_client_that_leaves_early_is_no_failure(endpoint: Endpoint, capfd: pytest.CaptureFixture[str]) -> None:
     endpoint.latency_seconds = 0.05
     connection = HTTPConnection(endpoint.url.removeprefix("http://"), timeout=5)
     connection.request("GET", "/")

@@ -326,7 +326,13 @@ def test_a_naive_or_absurd_time_is_set_aside(field: str, time: object, why: str)
 
 
 @pytest.mark.parametrize(
-    "time", ["2026-03-02T12:00:00.1234569Z", "2026-03-02t12:00:00.123456z", "20260302T120000.123456+0000"]
+    "time",
+    [
+        "2026-03-02T12:00:00.1234569Z",
+        "2026-03-02t12:00:00.123456z",
+        "20260302T120000.123456+0000",
+        "1772452800.123456",
+    ],
 )
 def test_a_time_is_read_as_botocore_reads_it_and_cut_to_microseconds(time: str) -> None:
     assert job(updateTime=time).update_time == parse_timestamp(time)

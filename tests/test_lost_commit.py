@@ -1,5 +1,6 @@
 """Connections that break when it hurts most: a COMMIT whose answer is lost, a server that restarts."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,17 +9,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from conftest import MINUTE, NOON, Etl, MakeEtl
 from pydantic import SecretStr
+from sqlalchemy.exc import DBAPIError
 
-from etl import database, store, sweep, sync, verify, writer
+from etl import database, jobs, store, sweep, sync, verify, writer
 from etl.config import Database
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -335,3 +339,15 @@ def test_a_server_that_crashes_and_restarts_while_aws_is_asked_leaves_no_trace(
     assert (report.outcome, report.counts.jobs_new, report.counts.transitions) == ("complete", 7, 7)
     assert len(etl.query("SELECT 1 FROM cleanrooms.status_history")) == len(jobs)
     assert broken_rules(etl) == []
+
+
+def test_what_is_refused_during_copy_is_told_as_any_refusal_of_the_database(
+    etl: Etl, world: World, membership: Membership
+) -> None:
+    item = json.dumps(world.create_job(membership).wire()).encode()
+    job = jobs.decode(item, membership.id, NOON).job
+    unstorable = store.Staged(msgspec.structs.replace(job, description="\0"), jobs.digest(item), 1)
+    with database.connect(etl.config.database.address()) as connection, connection.begin():
+        run = store.Run(1, 1, 1, timedelta(minutes=1), NOON, 0)
+        with pytest.raises(DBAPIError, match="DataError"):
+            store.settle(connection, run, {job.job_arn: unstorable})

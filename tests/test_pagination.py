@@ -37,7 +37,6 @@ DAMAGED: dict[str, Answer] = {
     "cut JSON": answers.body(b'{"trainedModelInferenceJobs": [{"name": "a"}, {"na'),
     "two pages": answers.body(b'{"trainedModelInferenceJobs": []}{"trainedModelInferenceJobs": []}'),
     "no UTF-8": answers.body(b'{"trainedModelInferenceJobs": [], "nextToken": "\xff"}'),
-    "not a number": answers.body(b'{"trainedModelInferenceJobs": [NaN]}'),
     "an abyss": answers.body(b'{"trainedModelInferenceJobs": [' + b"[" * 100_000),
     "a body cut short": answers.truncated(),
     "a connection reset": answers.reset(),

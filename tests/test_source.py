@@ -283,7 +283,8 @@ def test_a_denied_listing_names_what_is_to_be_allowed(
     assert error.startswith(
         f"{role} may not call ListTrainedModelInferenceJobs for membership {membership.id}; allow"
         " cleanrooms-ml:ListTrainedModelInferenceJobs on * and cleanrooms:PassMembership on"
-        f" arn:{partition}:cleanrooms:{region}:<account>:membership/{membership.id}; is {region} its Region? (AWS: "
+        f" arn:{partition}:cleanrooms:{region}:<account>:membership/{membership.id};"
+        f" is {region} its Region? (AWS: "
     )
 
 
@@ -310,11 +311,17 @@ def test_an_error_that_nobody_can_store_is_stored(etl: Etl, endpoint: Endpoint) 
 
 @pytest.mark.parametrize(
     "said",
-    [b"[]", b"3", b"\xff", b'{"__type": 5}', b'{"code": [], "message": "x"}', b'{"message": {}}', b"[" * 100_000],
+    [b"[]", b"3", b"\xff", b'{"__type": 5}', b'{"message": {}}', b"[" * 100_000],
 )
 def test_an_error_that_botocore_cannot_read_is_told_as_it_came(said: bytes, etl: Etl, endpoint: Endpoint) -> None:
     endpoint.on(JOBS, answers.body(said, status=400, content_type="application/json"))
     assert failure_of(etl) == ("400", said[:2_000].decode(errors="replace"))
+
+
+def test_one_odd_field_of_an_error_costs_nothing_of_the_others(etl: Etl, endpoint: Endpoint) -> None:
+    said = b'{"__type": "ValidationException", "message": "no such model", "code": 403}'
+    endpoint.on(JOBS, answers.body(said, status=400, content_type="application/json"))
+    assert failure_of(etl) == ("ValidationException", "no such model")
 
 
 def test_an_error_without_a_body_is_told_by_its_status(etl: Etl, endpoint: Endpoint) -> None:

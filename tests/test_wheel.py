@@ -95,6 +95,6 @@ def test_an_installed_wheel_migrates_syncs_and_tells(
         return run(installed / "etl", *words, "--text", cwd=tmp_path, **settings)
 
     assert etl("db", "upgrade") == "migrated from nothing to 0001\n"
-    assert "complete  1 pages  1 listed  1 new" in etl("sync")
+    assert "complete  1 page  1 listed  1 new" in etl("sync")
     assert f"{membership.id} " in etl("status")
     assert etl("db", "current") == "0001\n"

@@ -21,7 +21,10 @@ def main() -> None:
 def _serve(options: argparse.Namespace) -> None:
     world = World(random=Random(options.seed))  # noqa: S311 - seeded on purpose: the same ids each time
     for _ in range(options.memberships):
-        populate(world, world.add_membership(), options.jobs)
+        membership = world.add_membership()
+        populate(world, membership, options.jobs)
+        for item in membership.items:
+            item.rendered()  # now, so that the first listing is served as fast as all later ones
     with Endpoint(world, port=options.port, latency_seconds=options.latency_ms / 1000) as endpoint:
         line = json.dumps({"url": endpoint.url, "memberships": list(world.memberships)})
         sys.stdout.write(line + "\n")
