@@ -5,7 +5,7 @@ stored; the rest only writes what was decided. All of it sees the tables as they
 """
 
 from datetime import timedelta
-from functools import reduce
+from functools import cache, reduce
 from typing import Any
 
 from sqlalchemy import (
@@ -74,6 +74,7 @@ _run = bindparam("run", type_=BigInteger)
 _owner = bindparam("owner", type_=membership.c.membership_key.type)
 
 
+@cache  # building it costs as much as running it for a page of jobs
 def settle_staged() -> Executable:
     """Return the statement that settles the staged jobs of one membership.
 
