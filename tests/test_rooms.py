@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "tour": {"config", "console", "database", "demo", "sweep"},
     "cli": {"config", "console", "database", "local_postgres", "sweep", "sync", "tables", "tour", "verify"},
     "__main__": {"cli"},
-    "migrations": {"config", "database", "tables"},
+    "migrations": {"config", "database", "tables", "local_postgres"},
 }
 
 # What is known of AWS, and what is known of the database.
