@@ -24,8 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from etl.jobs import NOT_LISTED
 from etl.reconcile import last_complete_listing
-from etl.tables import NOT_LISTED, inference_job, membership, status_transition
+from etl.tables import inference_job, membership, status_transition
 
 LISTINGS_IF_CONFIRMED = 2
 """Complete listings in a row without a job, where AWS also answers that it does not know the job."""

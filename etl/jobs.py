@@ -15,8 +15,8 @@ import msgspec
 OPEN_STATUSES = ("CREATE_PENDING", "CREATE_IN_PROGRESS", "CANCEL_PENDING", "CANCEL_IN_PROGRESS")
 KNOWN_STATUSES = frozenset((*OPEN_STATUSES, "ACTIVE", "CREATE_FAILED", "CANCEL_FAILED", "INACTIVE"))
 
-OUR_STATUS = "NOT_LISTED"
-"""What we say of a job that AWS no longer lists: no status that AWS can give."""
+NOT_LISTED = "NOT_LISTED"
+"""Our own status of a job that AWS no longer lists; every other status is AWS's text."""
 
 DETAILS_LIMIT = 4096
 """Characters kept of ``metricsStatusDetails`` and ``logsStatusDetails``, whose length AWS does not bound."""
@@ -125,8 +125,8 @@ def decode(item: bytes, membership_id: str, latest: datetime) -> Decoded:
     except msgspec.ValidationError as error:
         raise BadItemError(str(error)) from error
     _check_owner(summary, membership_id)
-    if summary.status == OUR_STATUS:
-        raise BadItemError(f"status is a word of our own: {OUR_STATUS}")
+    if summary.status == NOT_LISTED:
+        raise BadItemError(f"status is a word of our own: {NOT_LISTED}")
     job = Job(
         job_arn=summary.trained_model_inference_job_arn,
         name=summary.name,
@@ -196,7 +196,7 @@ def _check_owner(summary: _Summary, membership_id: str) -> None:
 
 def _instant(field: str, value: str | float, latest: datetime) -> datetime:
     try:
-        moment = datetime.fromtimestamp(value, UTC) if isinstance(value, float) else _iso_moment(value)
+        moment = datetime.fromtimestamp(value, UTC) if isinstance(value, float) else _aware_moment(value)
     except (OverflowError, ValueError, OSError) as error:
         raise BadItemError(f"{field} is no moment: {str(value)[:100]!r} ({error})") from error
     if moment < EARLIEST:
@@ -206,7 +206,7 @@ def _instant(field: str, value: str | float, latest: datetime) -> datetime:
     return moment
 
 
-def _iso_moment(value: str) -> datetime:
+def _aware_moment(value: str) -> datetime:
     moment = _written_moment(value.upper())
     if moment.tzinfo is None:
         raise ValueError("a moment needs its time zone")

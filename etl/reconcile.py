@@ -36,7 +36,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from etl.tables import NOT_LISTED, inference_job, job_edit, job_key, membership, status_transition
+from etl.jobs import NOT_LISTED
+from etl.tables import inference_job, job_edit, job_key, membership, status_transition
 
 AHEAD = timedelta(seconds=5)
 """How far AWS's clock may run before the database's."""

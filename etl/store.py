@@ -22,8 +22,10 @@ from etl.jobs import Job
 from etl.tables import inference_job, membership, sync_run
 
 REJECTIONS_KEPT = 100
+"""Malformed items that a run's record shows; all are counted."""
+
 STATUSES_KEPT = 100
-"""Bounds of what a run's record tells of odd items, a batch."""
+"""Different unknown statuses that a run's record counts."""
 
 _PIECE = 10_000  # keys written at once: the text of a million of them is bounded, the list of their texts is not
 

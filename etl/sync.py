@@ -89,7 +89,7 @@ def _sync_on(connection: Connection, config: Config, membership: Membership, wat
     if run is None:
         return SyncReport(membership.id, "busy")
     sync = _Sync(config, membership, connection, run, watch)
-    ending = sync.run()
+    ending = sync.perform()
     return SyncReport(
         membership.id,
         ending.outcome,
@@ -143,7 +143,7 @@ class _Sync:
         self._stale = array("q")
         self._believable: dict[int, store.Staged] = {}
 
-    def run(self) -> _Ending:
+    def perform(self) -> _Ending:
         """Read, settle and finish; the run's record is closed whatever happens."""
         try:
             for batch in self._batches():
@@ -216,12 +216,17 @@ class _Sync:
                 self._set_aside(item, error, counts)
                 continue
             counts.replaced_characters += replaced
-            if job.status not in jobs.KNOWN_STATUSES and len(counts.unknown_statuses) < store.STATUSES_KEPT:
-                counts.unknown_statuses[job.status] += 1
+            if job.status not in jobs.KNOWN_STATUSES:
+                self._count_unknown(job.status, counts)
             earlier = decoded.get(job.job_arn)
             if earlier is None or job.update_time >= earlier.job.update_time:
                 decoded[job.job_arn] = store.Staged(job, digest, place)
         return decoded, counts
+
+    def _count_unknown(self, status: str, counts: store.Counts) -> None:
+        told = self.counts.unknown_statuses.keys() | counts.unknown_statuses.keys()
+        if status in told or len(told) < store.STATUSES_KEPT:
+            counts.unknown_statuses[status] += 1
 
     def _set_aside(self, item: bytes, error: jobs.BadItemError, counts: store.Counts) -> None:
         counts.jobs_rejected += 1

@@ -33,9 +33,6 @@ REVISION = "0001"
 SCHEMA = "cleanrooms_etl"
 VIEWS = "cleanrooms"
 
-NOT_LISTED = "NOT_LISTED"
-"""Our own status of a job that AWS no longer lists; every other status is AWS's text."""
-
 OUTCOMES = ("running", "complete", "partial", "failed", "fenced", "abandoned")
 TIME_BASES = ("update_time", "clamped", "observed")
 

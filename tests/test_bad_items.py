@@ -12,7 +12,7 @@ from etl.demo.membership import Membership
 from etl.demo.request import JOBS
 from etl.demo.resources import ABSENT, Job, wire_time
 from etl.demo.world import World
-from etl.tables import NOT_LISTED
+from etl.jobs import NOT_LISTED
 
 OTHER_MEMBERSHIP = "00000000-0000-4000-8000-000000000000"
 TOMORROW_AND_LATER = timedelta(days=1, minutes=1)
