@@ -81,9 +81,8 @@ def settle_staged() -> Executable:
 
     Parameters: owner (a membership_key), run (a run_id), known_keys (an array literal: for each item of the batch
     the key of its job, null where it is staged) and believe, which takes an older state for the truth.
-    Result, one row:
-    new, changed, transitions, unchanged, stale (counts), shown_keys (not stale), stale_keys, and believable, the
-    [key, ARN] of those stale ones that are believed if the listing turns out complete.
+    Result, one row: new, changed, transitions, unchanged, stale (counts), shown_keys (not stale), stale_keys, and
+    believable, the [key, ARN] of those stale ones that are believed if the listing turns out complete.
     """
     judged = _judged(_timed(_compared()))
     stale = judged.c.verdict == "stale"
