@@ -26,6 +26,9 @@ from pydantic_core import ErrorDetails
 
 DEFAULT_FILE = Path("etl.toml")
 
+PACE = 4.0
+"""Requests a second that the daemon sends to an account and Region: AWS is thought to allow five."""
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -65,6 +68,8 @@ _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _MODEL_ARN = rf"arn:aws[-a-z]*:cleanrooms-ml:[-a-z0-9]+:[0-9]{{12}}:(membership/{_UUID}/)?trained-model/.+"
 
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z]([-.0-9A-Za-z]*[0-9A-Za-z])?)(:[0-9]{1,5})?"  # as botocore allows
+
+_ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[-.0-9A-Za-z]+):[0-9]{1,5}"
 
 Url = Annotated[str, _like(rf"https?://{_HOST}(/\S*)?", "https:// or http://, then host, port and path")]
 MembershipId = Annotated[str, _like(_UUID, "a membership's id: 36 characters of 0-9, a-f and -")]
@@ -108,36 +113,51 @@ class Aws(_Section):
     sts_endpoint_url: Url | None = None  # left out: endpoint_url
     max_concurrency: int = Field(8, ge=1, le=256)
     page_size: int = Field(100, ge=1, le=100)
+    requests_per_second: float | None = Field(None, gt=0, le=1_000, allow_inf_nan=False)
+
+    def paced(self) -> Self:
+        """Return the same with a limit of requests, as who asks for years has one: `PACE` where none is set."""
+        return self.model_copy(update={"requests_per_second": self.requests_per_second or PACE})
 
 
 class Sync(_Section):
-    """When absence is believed, and how long a writer may be silent."""
+    """When absence is believed, how long a writer may be silent, and how long AWS may be."""
 
     absence_grace: Duration = Field(timedelta(minutes=5), le=timedelta(days=366))
     lease: Duration = Field(timedelta(minutes=2), ge=timedelta(seconds=1), le=timedelta(days=1))
+    deadline: Duration = Field(timedelta(minutes=10), ge=timedelta(seconds=1), le=timedelta(days=1))
+
+
+class Daemon(_Section):
+    """Where the daemon answers those who watch it."""
+
+    listen: Annotated[str, _like(_ADDRESS, "host:port, such as 127.0.0.1:9464")] = "127.0.0.1:9464"
 
 
 _NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
+_BOTH = "give either every or cron, not both"
+
+
+def _fires(cron: str) -> str:
+    _longest_pause(cron)
+    return cron
+
+
+Every = Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=366)), BeforeValidator(_duration)]
+Cron = Annotated[str, AfterValidator(_fires)]
 
 
 class Schedule(_Section):
-    """How often each membership is listed: `every` so long, or by a `cron` line in UTC."""
+    """How often a membership is listed: `every` so long, or by a `cron` line in UTC."""
 
-    every: Duration = Field(timedelta(minutes=15), ge=timedelta(seconds=1), le=timedelta(days=366))
-    cron: str | None = None
-
-    @field_validator("cron")
-    @classmethod
-    def _fires(cls, cron: str | None) -> str | None:
-        if cron is not None:
-            _longest_pause(cron)
-        return cron
+    every: Every = timedelta(minutes=15)
+    cron: Cron | None = None
 
     @model_validator(mode="after")
     def _is_one_schedule(self) -> Self:
         if self.cron is not None and "every" in self.model_fields_set:
-            raise ValueError("give either every or cron, not both")
+            raise ValueError(_BOTH)
         return self
 
     @property
@@ -185,6 +205,14 @@ class Membership(_Section):
     external_id: str | None = Field(None, min_length=2, max_length=1224)
     trained_model_arn: ModelArn | None = None
     trained_model_version_identifier: ModelVersion | None = None
+    every: Every | None = None
+    cron: Cron | None = None
+
+    @model_validator(mode="after")
+    def _has_one_schedule(self) -> Self:
+        if self.every is not None and self.cron is not None:
+            raise ValueError(_BOTH)
+        return self
 
     @property
     def account_id(self) -> str | None:
@@ -206,6 +234,7 @@ class Config(_Section):
     aws: Aws = Aws()
     sync: Sync = Sync()
     schedule: Schedule = Schedule()
+    daemon: Daemon = Daemon()
     memberships: tuple[Membership, ...] = Field((), alias="membership")
 
     @field_validator("memberships")
@@ -215,6 +244,12 @@ class Config(_Section):
         if twice:
             raise ValueError(f"given twice: {', '.join(twice)}")
         return memberships
+
+    def schedule_of(self, membership: Membership) -> Schedule:
+        """Return the membership's own schedule, the common one where it has none."""
+        if membership.every is not None:
+            return Schedule(every=membership.every)
+        return Schedule(cron=membership.cron) if membership.cron is not None else self.schedule
 
     def only(self, ids: Sequence[str]) -> tuple[Membership, ...]:
         """Return the memberships named, all where none is; raises `ConfigError` for an unknown one."""
@@ -303,6 +338,10 @@ _WORDS = {
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a number",
+    "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "string_too_short": "must be at least {min_length} characters long",
@@ -324,7 +363,8 @@ def _complaint(detail: ErrorDetails) -> str:
 def _nearest(path: Sequence[str]) -> str:
     """Name the known key that an unknown one was probably meant to be."""
     models: Mapping[str, type[BaseModel]] = {
-        "database": Database, "aws": Aws, "sync": Sync, "schedule": Schedule, "membership": Membership,
+        "database": Database, "aws": Aws, "sync": Sync, "schedule": Schedule, "daemon": Daemon,
+        "membership": Membership,
     }  # fmt: skip
     known = list(models[path[0]].model_fields if len(path) > 1 else models)
     close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)

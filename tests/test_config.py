@@ -25,11 +25,15 @@ endpoint_url = "http://127.0.0.1:8099"
 sts_endpoint_url = "http://[::1]:8098/sts"
 max_concurrency = 16
 page_size = 50
+requests_per_second = 2.5
 [sync]
 absence_grace = "90s"
 lease = "1m"
+deadline = "5m"
 [schedule]
 every = "6h"
+[daemon]
+listen = "[::1]:9000"
 [[membership]]
 id = "{ID}"
 region = "us-gov-west-1"
@@ -37,6 +41,7 @@ role_arn = "{ROLE}"
 external_id = "between-us"
 trained_model_arn = "{MODEL}"
 trained_model_version_identifier = "{OTHER_ID}"
+every = "30m"
 """
 
 
@@ -68,9 +73,12 @@ def test_every_setting_of_the_file_is_taken(tmp_path: Path) -> None:
         "sts_endpoint_url": "http://[::1]:8098/sts",
         "max_concurrency": 16,
         "page_size": 50,
+        "requests_per_second": 2.5,
     }
     assert config.sync.absence_grace == timedelta(seconds=90)
     assert config.sync.lease == timedelta(minutes=1)
+    assert config.sync.deadline == timedelta(minutes=5)
+    assert config.daemon.listen == "[::1]:9000"
     assert config.schedule.interval == timedelta(hours=6)
     assert [each.model_dump() for each in config.memberships] == [
         {
@@ -80,6 +88,8 @@ def test_every_setting_of_the_file_is_taken(tmp_path: Path) -> None:
             "external_id": "between-us",
             "trained_model_arn": MODEL,
             "trained_model_version_identifier": OTHER_ID,
+            "every": timedelta(minutes=30),
+            "cron": None,
         }
     ]
 
@@ -92,7 +102,10 @@ def test_what_is_left_out_has_the_default_of_the_contract() -> None:
         "sts_endpoint_url": None,
         "max_concurrency": 8,
         "page_size": 100,
+        "requests_per_second": None,
     }
+    assert config.sync.deadline == timedelta(minutes=10)
+    assert config.daemon.listen == "127.0.0.1:9464"
     assert (config.sync.absence_grace, config.sync.lease) == (timedelta(minutes=5), timedelta(minutes=2))
     assert config.schedule.interval == timedelta(minutes=15)
     assert config.memberships[0].model_dump(exclude_none=True) == membership()
@@ -248,6 +261,10 @@ def test_anything_else_is_no_duration(value: object) -> None:
         ("aws", "page_size", 0, "at least 1"),
         ("aws", "page_size", 101, "at most 100"),
         ("aws", "max_concurrency", 0, "at least 1"),
+        ("aws", "requests_per_second", 0, "more than 0.0"),
+        ("aws", "requests_per_second", 1001, "at most 1000.0"),
+        ("aws", "requests_per_second", "nan", "a number"),
+        ("aws", "requests_per_second", "four", "a number"),
     ],
 )
 def test_a_number_out_of_bounds_is_told_its_bound(section: str, key: str, value: object, bound: str) -> None:
@@ -296,6 +313,40 @@ def test_a_cron_line_that_never_fires_is_a_mistake() -> None:
 def test_a_schedule_is_either_an_interval_or_a_cron_line() -> None:
     said = complaints({"schedule": {"every": "15m", "cron": "0 * * * *"}})
     assert said == ["etl.toml: schedule: give either every or cron, not both"]
+
+
+def test_a_membership_may_have_a_schedule_of_its_own() -> None:
+    ids = ["00000000-0000-4000-8000-00000000000" + digit for digit in "123"]
+    own: list[dict[str, str]] = [{}, {"every": "1m"}, {"cron": "0 * * * *"}]
+    config = made(
+        {
+            "schedule": {"every": "6h"},
+            "membership": [membership(id=name, **schedule) for name, schedule in zip(ids, own, strict=True)],
+        }
+    )
+    intervals = [config.schedule_of(each).interval for each in config.memberships]
+    assert intervals == [timedelta(hours=6), timedelta(minutes=1), timedelta(hours=1)]
+
+
+def test_a_membership_s_own_schedule_is_one_too() -> None:
+    [said] = complaints({"membership": [membership(every="1m", cron="0 * * * *")]})
+    assert said == f"etl.toml: [[membership]] 1 ({ID}): give either every or cron, not both"
+
+
+def test_a_membership_s_own_schedule_has_the_bounds_of_all() -> None:
+    [said] = complaints({"membership": [membership(every="0s")]})
+    assert said == f"etl.toml: [[membership]] 1 ({ID}): every: must be at least 1 second"
+
+
+def test_the_daemon_has_a_pace_where_none_is_set() -> None:
+    assert made({}).aws.paced().requests_per_second == 4
+    assert made({"aws": {"requests_per_second": 0.5}}).aws.paced().requests_per_second == 0.5
+
+
+@pytest.mark.parametrize("listen", ["9464", "localhost", "127.0.0.1:", "http://127.0.0.1:9464", "127.0.0.1:x"])
+def test_where_the_daemon_listens_is_a_host_and_a_port(listen: str) -> None:
+    [said] = complaints({"daemon": {"listen": listen}})
+    assert said == "etl.toml: daemon.listen: must be host:port, such as 127.0.0.1:9464"
 
 
 # Mistakes
@@ -373,7 +424,7 @@ def test_a_membership_given_twice_is_a_mistake() -> None:
     [
         ({"databse": {}}, "databse: unknown key, did you mean database?"),
         ({"memberships": []}, "memberships: unknown key, did you mean membership?"),
-        ({"x9": 1}, "x9: unknown key; known are database, aws, sync, schedule, membership"),
+        ({"x9": 1}, "x9: unknown key; known are database, aws, sync, schedule, daemon, membership"),
         ({"database": {"uri": "x"}}, "database.uri: unknown key, did you mean url?"),
         (
             {"aws": {"q": 1}},

@@ -1,0 +1,57 @@
+"""When a membership is due next. Pure: the database's clock comes as an argument."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import NamedTuple
+
+from etl import backoff
+from etl.config import Schedule
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+_CRON_SPREAD = timedelta(seconds=30)
+_BACKOFF_SPREAD = 0.25  # of a pause, which only grows by it: a role's own pause is over when its memberships' are
+
+
+class Appointment(NamedTuple):
+    """When a membership is due next, and how many due times its run has missed by going on."""
+
+    at: datetime
+    overruns: int
+
+
+def next_due(schedule: Schedule, membership_id: str, started: datetime, now: datetime) -> Appointment:
+    """Return the first due time after `now`, for a run that began at `started`.
+
+    Each membership keeps a distance of its own from the others of its schedule, so that hundreds of them do not
+    start in one second: `every` is counted from anywhere in the interval, `cron` is followed within half a minute.
+    """
+    following = _following(schedule, membership_id)
+    due, overruns = following(started), 0
+    while due <= now:
+        due, overruns = following(due), overruns + 1
+    return Appointment(due, overruns)
+
+
+def retry(error_class: str, failures: int, membership_id: str, now: datetime) -> datetime:
+    """Return when to try again after so many failures in a row, each membership at a moment of its own."""
+    return now + backoff.delay(error_class, failures) * (1 + _BACKOFF_SPREAD * _share(membership_id))
+
+
+def _following(schedule: Schedule, membership_id: str) -> Callable[[datetime], datetime]:
+    """Return what tells the first due time after a moment."""
+    if schedule.cron is None:
+        start = _EPOCH + _share(membership_id) * schedule.every
+        return lambda moment: start + ((moment - start) // schedule.every + 1) * schedule.every
+
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 - only who uses cron pays for it
+
+    trigger = CronTrigger.from_crontab(schedule.cron, timezone=UTC)
+    distance = _share(membership_id) * _CRON_SPREAD
+    return lambda moment: trigger.get_next_fire_time(None, moment - distance + _TICK) + distance
+
+
+def _share(membership_id: str) -> float:
+    """Return a number from 0 to 1 that is always the same for a membership, and another for each."""
+    return int.from_bytes(blake2b(membership_id.encode(), digest_size=4).digest()) / 2**32
