@@ -104,13 +104,40 @@ def check_revision(connection: Connection) -> None:
     revision = current_revision(connection)
     if revision is None:
         raise DatabaseError("the database is not migrated: run `etl db upgrade`")
-    if revision < REVISION:
+    if is_older(revision):
         raise DatabaseError(f"the database is at revision {revision}, not {REVISION}: run `etl db upgrade`")
-    if revision > REVISION:
+    if is_newer(revision):
         raise DatabaseError(
             f"the database was migrated to revision {revision} by a newer release (this one knows {REVISION}):"
             " install that release here too"
         )
+
+
+def is_older(revision: str | None) -> bool:
+    """Whether this release needs more than a schema of this revision has."""
+    return revision is None or _numbers(revision) < _numbers(REVISION)
+
+
+def is_newer(revision: str) -> bool:
+    """Whether a schema of this revision may be more than this release can work with.
+
+    `0003` is, for a release that knows `0002`; `0002.1` is not: by its number it only added to `0002`.
+    """
+    return _numbers(revision)[0] > _numbers(REVISION)[0]
+
+
+def _numbers(revision: str) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, revision.split(".")))
+    except ValueError:
+        raise DatabaseError(f"the database's revision {revision} is none of ours") from None
+
+
+def check_writable(connection: Connection) -> None:
+    """Raise `DatabaseError` where the server takes no writes: a standby, or one that was set so."""
+    with connection.begin():
+        if connection.scalar(text("SHOW transaction_read_only")) == "on":
+            raise DatabaseError("the database is read-only: a standby, or default_transaction_read_only is set")
 
 
 def upgrade(connection: Connection) -> None:
@@ -118,7 +145,7 @@ def upgrade(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 - a quarter of a second that only migrations need
     from alembic.config import Config as AlembicConfig  # noqa: PLC0415 - likewise
 
-    if (current_revision(connection) or REVISION) > REVISION:
+    if is_newer(current_revision(connection) or REVISION):
         check_revision(connection)
     config = AlembicConfig()
     config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))

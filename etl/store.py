@@ -1,4 +1,4 @@
-"""What is done in the database: lease, lookups, staging, settling, the run's record - on a given connection.
+"""What is done in the database: lookups, staging, settling, the run's record - on a given connection.
 
 The caller owns the transaction: nothing here opens, commits or caches one.
 """
@@ -6,19 +6,18 @@ The caller owns the transaction: nothing here opens, commits or caches one.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta
-from operator import itemgetter
-from typing import Any, NamedTuple, Self, cast
+from datetime import timedelta
+from typing import NamedTuple, Self, cast
 
 import msgspec
 import psycopg
-from sqlalchemy import Connection, and_, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
 from etl import absence, reconcile
 from etl.jobs import Job
+from etl.leases import Run
 from etl.tables import inference_job, membership, sync_run
 
 REJECTIONS_KEPT = 100
@@ -33,18 +32,6 @@ _ANALYZE_FROM = 500
 """Staged rows from which the planner must be told their number before it joins them."""
 
 
-class FencedError(Exception):
-    """Another worker has taken the membership over: nothing more may be written by this run."""
-
-
-class Tracked(NamedTuple):
-    """A configured membership, as it is registered."""
-
-    membership_id: str
-    region: str
-    account_id: str | None
-
-
 class Scope(NamedTuple):
     """Which jobs a listing shows: all, one trained model's, or one version's."""
 
@@ -57,17 +44,12 @@ class Scope(NamedTuple):
         return self == (None, None)
 
 
-@dataclass(frozen=True)
-class Run:
-    """A sync of one membership that holds its lease."""
+class Ending(NamedTuple):
+    """How a run ended: columns of `sync_run`."""
 
-    run_id: int
-    membership_key: int
-    epoch: int
-    lease: timedelta
-    started_at: datetime
-    expected_jobs: int
-    """Jobs that the last complete listing held; 0 if there was none."""
+    outcome: str
+    error_class: str | None = None
+    error: str | None = None
 
 
 @dataclass
@@ -114,151 +96,6 @@ class Settled(NamedTuple):
     shown_keys: Sequence[int] | None
     stale_keys: Sequence[int] | None
     believable: Sequence[tuple[int, str]] | None
-
-
-def register(connection: Connection, tracked: Iterable[Tracked], expected: timedelta) -> None:
-    """Make the configured memberships known, and mark all others as no longer tracked. Nothing else changes."""
-    rows = [
-        {**entry._asdict(), "configured": True, "expected_seconds": expected.total_seconds()} for entry in tracked
-    ]
-    columns = membership.c
-    if unknown := _not_registered(connection, rows):
-        statement = insert(membership).values(unknown)
-        fresh: dict[str, Any] = {name: statement.excluded[name] for name in unknown[0]}
-        fresh["account_id"] = func.coalesce(statement.excluded.account_id, columns.account_id)
-        connection.execute(statement.on_conflict_do_update(index_elements=[columns.membership_id], set_=fresh))
-    ids = [row["membership_id"] for row in rows]
-    dropped = and_(columns.configured, columns.membership_id.not_in(ids))
-    connection.execute(update(membership).where(dropped).values(configured=False))
-
-
-def _not_registered(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return, in an order that all workers share, the rows that are not stored as they are.
-
-    The others are left alone, not even locked: a run about to begin would take the lock for another run's.
-    """
-    rows_stored = connection.execute(select(membership)).mappings()
-    stored: dict[str, dict[Any, Any]] = {row["membership_id"]: dict(row) for row in rows_stored}
-
-    def is_stored(row: Mapping[str, Any]) -> bool:
-        known = stored.get(row["membership_id"], {})
-        # The account may be known though its role does not tell it.
-        return all(known.get(name) == value for name, value in row.items() if value is not None)
-
-    return [row for row in sorted(rows, key=itemgetter("membership_id")) if not is_stored(row)]
-
-
-def begin(connection: Connection, membership_id: str, lease: timedelta, worker: str, version: str) -> Run | None:
-    """Take the membership's lease and open a run; None while another run holds it.
-
-    A lease ends by the database's clock, or with the database session of its run: a killed worker is followed at
-    once. Each step is a statement of its own, since a statement that also takes a lock reads the snapshot from
-    before it.
-    """
-    _end_with_lease(connection, lease)
-    held = _lock_if_free(connection, membership_id)
-    if held is None:
-        return None
-    key, epoch = held
-    connection.execute(
-        update(membership).where(membership.c.membership_key == key).values(lease_epoch=epoch, **_lease(lease))
-    )
-    connection.execute(
-        update(sync_run)
-        .where(sync_run.c.membership_key == key, sync_run.c.outcome == "running")
-        .values(
-            outcome="abandoned",
-            finished_at=func.now(),
-            error_class="Abandoned",
-            error="its worker ended without a word",
-        )
-    )
-    expected = (
-        select(sync_run.c.jobs_listed)
-        .where(sync_run.c.membership_key == key, sync_run.c.outcome == "complete")
-        .order_by(sync_run.c.run_id.desc())
-        .limit(1)
-    )
-    opened = (
-        insert(sync_run)
-        .values(membership_key=key, outcome="running", worker=worker, version=version)
-        .returning(sync_run.c.run_id, sync_run.c.started_at, func.coalesce(expected.scalar_subquery(), 0))
-    )
-    run_id, started_at, expected_jobs = connection.execute(opened).one()
-    return Run(run_id, key, epoch, lease, started_at, expected_jobs)
-
-
-def _lock_if_free(connection: Connection, membership_id: str) -> tuple[int, int] | None:
-    """Lock the membership's row unless its lease is held; return its key and the next epoch."""
-    columns = membership.c
-    # Of another role's session Postgres tells no start: one with that number is taken to be alive.
-    is_deserted = text(
-        "NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = lease_pid"
-        " AND coalesce(backend_start = lease_session_at, true))"
-    )
-    is_free = or_(columns.lease_until.is_(None), columns.lease_until <= func.clock_timestamp(), is_deserted)
-    locked = connection.execute(
-        select(columns.membership_key)
-        .where(columns.membership_id == membership_id)
-        .with_for_update(skip_locked=True)  # whoever holds the lock is writing: its lease is alive
-    ).scalar()
-    if locked is None:
-        return None
-    held = connection.execute(
-        select(columns.membership_key, columns.lease_epoch + 1).where(columns.membership_key == locked, is_free)
-    ).one_or_none()
-    return (held[0], held[1]) if held else None
-
-
-def _lease(lease: timedelta) -> dict[str, Any]:
-    session = "(SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
-    return {
-        "lease_until": func.clock_timestamp() + lease,
-        "lease_pid": func.pg_backend_pid(),
-        "lease_session_at": text(session),
-    }
-
-
-def renew(connection: Connection, run: Run) -> None:
-    """Prolong the run's lease and lock the membership; raises `FencedError` if another run holds it by now."""
-    _end_with_lease(connection, run.lease)
-    renewed = connection.execute(
-        update(membership)
-        .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
-        .values(**_lease(run.lease))
-    )
-    if renewed.rowcount == 0:
-        raise FencedError("another worker has taken this membership over")
-
-
-def _end_with_lease(connection: Connection, lease: timedelta) -> None:
-    """Let the server end this transaction, were the worker to freeze in it: it would keep the row locked."""
-    connection.execute(
-        select(func.set_config("idle_in_transaction_session_timeout", f"{lease.total_seconds():.0f}s", True))
-    )
-
-
-def release(connection: Connection, run: Run) -> None:
-    """Give the lease back, if it is still ours."""
-    connection.execute(
-        update(membership)
-        .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
-        .values(lease_until=None, lease_pid=None, lease_session_at=None)
-    )
-
-
-def committed_batches(connection: Connection, run: Run) -> int:
-    """Return how many batches of the run are committed: finally so, since a commit under way is waited for."""
-    _end_with_lease(connection, run.lease)
-    connection.execute(
-        select(membership.c.membership_key)
-        .where(membership.c.membership_key == run.membership_key)
-        .with_for_update()
-    )
-    batches: int = connection.execute(
-        select(sync_run.c.batches).where(sync_run.c.run_id == run.run_id)
-    ).scalar_one()
-    return batches
 
 
 def known_keys(connection: Connection, run: Run, digests: Sequence[str]) -> list[int | None]:
@@ -386,13 +223,6 @@ def record_listing(connection: Connection, run: Run, scope: Scope) -> None:
     )
 
 
-def count_batch(connection: Connection, run: Run) -> None:
-    """Count one more batch of the run, in the batch's own transaction."""
-    connection.execute(
-        update(sync_run).where(sync_run.c.run_id == run.run_id).values(batches=sync_run.c.batches + 1)
-    )
-
-
 def record_counts(connection: Connection, run: Run, counts: Counts) -> None:
     """Write what the run has read and done so far."""
     values = {item.name: getattr(counts, item.name) for item in fields(counts)}
@@ -400,12 +230,10 @@ def record_counts(connection: Connection, run: Run, counts: Counts) -> None:
     connection.execute(update(sync_run).where(sync_run.c.run_id == run.run_id).values(values))
 
 
-def end(
-    connection: Connection, run: Run, outcome: str, error_class: str | None = None, error: str | None = None
-) -> None:
+def end(connection: Connection, run: Run, ending: Ending, overruns: int = 0) -> None:
     """Close the run's record; one that another worker gave up as abandoned is closed all the same."""
     connection.execute(
         update(sync_run)
         .where(sync_run.c.run_id == run.run_id, sync_run.c.outcome.in_(["running", "abandoned"]))
-        .values(outcome=outcome, finished_at=func.clock_timestamp(), error_class=error_class, error=error)
+        .values(finished_at=func.clock_timestamp(), overruns=overruns, **ending._asdict())
     )

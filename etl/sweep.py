@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 
-from etl import database, store
+from etl import database, leases
 from etl.config import Config, Membership
-from etl.sync import SyncReport, Watcher, sync_membership
+from etl.run import Watcher
+from etl.sync import SyncReport, sync_membership
 
 
 def register(config: Config) -> None:
@@ -14,12 +15,18 @@ def register(config: Config) -> None:
     Those that are no longer configured are marked so, and keep their rows.
     """
     tracked = [
-        store.Tracked(membership.id, membership.region, membership.account_id) for membership in config.memberships
+        leases.Tracked(
+            membership.id,
+            membership.region,
+            membership.account_id,
+            config.schedule_of(membership).interval.total_seconds(),
+        )
+        for membership in config.memberships
     ]
     with database.connect(config.database.address()) as connection:
         database.check_revision(connection)
         with connection.begin():
-            store.register(connection, tracked, config.schedule.interval)
+            leases.register(connection, tracked)
 
 
 def sweep(

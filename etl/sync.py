@@ -1,45 +1,17 @@
-"""One membership, start to end: pages in, a report out."""
+"""One membership, start to end: connect, take its lease, perform the run, report."""
 
 import os
 import socket
 import time
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from importlib.metadata import version
-from itertools import count
-from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from etl import absence, database, jobs, source, store
+from etl import database, leases, store
 from etl.config import Config, Membership
-from etl.writer import Writer
-
-BATCH_ITEMS = 5_000
-"""Items settled in one transaction: what is held in memory of a listing of any length."""
-
-_AHEAD = timedelta(days=1)  # a time further in the future is absurd
-_ITEM_SHOWN = 300  # bytes of a malformed item that its record shows
-_BELIEVED_AT_ONCE = 10_000  # older states kept until the listing is complete; the next run believes the rest
-
-
-class StoppedError(Exception):
-    """Raised by a watcher to end a sync at the next page; what was read is kept."""
-
-
-class Progress(NamedTuple):
-    """How far the sync of a membership has come."""
-
-    membership_id: str
-    jobs_listed: int
-    expected_jobs: int
-    """Jobs of the last complete listing, 0 if there was none."""
-
-
-Watcher = Callable[[Progress], None]
+from etl.run import Progress, StoppedError, Syncing, Watcher
 
 
 @dataclass(frozen=True)
@@ -48,10 +20,12 @@ class SyncReport:
 
     membership_id: str
     outcome: str
-    """As in `sync_run`, or busy where another run held the lease."""
+    """As in `sync_run`, or busy where another run held the lease or had just ended."""
     seconds: float = 0
     run_id: int | None = None
     counts: store.Counts = field(default_factory=store.Counts)
+    overruns: int = 0
+    """Due times that passed while it ran."""
     error_class: str | None = None
     error: str | None = None
 
@@ -65,16 +39,22 @@ def _unwatched(_: Progress) -> None:
     pass
 
 
-def sync_membership(config: Config, membership: Membership, watch: Watcher = _unwatched) -> SyncReport:
+def sync_membership(
+    config: Config, membership: Membership, watch: Watcher = _unwatched, *, if_due: bool = False
+) -> SyncReport:
     """List one membership's jobs and store what is new; on a connection and a client of its own.
 
-    `config` names the database, and `store.register` has made the membership known. What goes wrong with AWS or
-    the database is told in the report; whatever else is raised is a bug, and recorded before it flies.
+    `config` names the database, and `leases.register` has made the membership known. With `if_due` one that is not
+    due, or no longer, is left alone. What goes wrong with AWS or the database is told in the report; whatever else
+    is raised is a bug, and recorded before it flies.
     """
     started = time.monotonic()
     try:
+        watch(Progress(membership.id, 0, 0))
         with database.connect(config.database.address()) as connection:
-            report = _sync_on(connection, config, membership, watch)
+            report = _sync_on(connection, config, membership, watch, if_due=if_due)
+    except StoppedError:
+        report = SyncReport(membership.id, "partial", error_class="Stopped", error="asked to stop")
     except database.DatabaseError as error:
         report = SyncReport(membership.id, "failed", error_class="DatabaseError", error=str(error))
     except DBAPIError as error:
@@ -83,259 +63,25 @@ def sync_membership(config: Config, membership: Membership, watch: Watcher = _un
     return replace(report, seconds=time.monotonic() - started)
 
 
-def _sync_on(connection: Connection, config: Config, membership: Membership, watch: Watcher) -> SyncReport:
+def _sync_on(
+    connection: Connection, config: Config, membership: Membership, watch: Watcher, *, if_due: bool
+) -> SyncReport:
     with connection.begin():
-        run = store.begin(connection, membership.id, config.sync.lease, _worker(), version("cleanroomsml-etl"))
+        run = leases.begin(connection, membership.id, config.sync.lease, _worker(), if_due=if_due)
     if run is None:
         return SyncReport(membership.id, "busy")
-    sync = _Sync(config, membership, connection, run, watch)
-    ending = sync.perform()
+    syncing = Syncing(config, membership, connection, run, watch)
+    ending = syncing.perform()
     return SyncReport(
         membership.id,
         ending.outcome,
         run_id=run.run_id,
-        counts=sync.counts,
+        counts=syncing.counts,
+        overruns=syncing.overruns,
         error_class=ending.error_class,
         error=ending.error,
     )
 
 
-def _worker() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-class _Ending(NamedTuple):
-    outcome: str
-    error_class: str | None = None
-    error: str | None = None
-
-
-@dataclass
-class _Batch:
-    """Items read and not yet settled."""
-
-    items: list[bytes] = field(default_factory=list)
-    pages: int = 0
-
-
-StagedJobs = dict[str, store.Staged]
-"""Jobs to be settled, by ARN."""
-
-
-class _Sync:
-    """The state of one run: what it has read and done so far."""
-
-    def __init__(
-        self, config: Config, membership: Membership, connection: Connection, run: store.Run, watch: Watcher
-    ) -> None:
-        self.counts = store.Counts()
-        self._membership = membership
-        self._grace = config.sync.absence_grace
-        self._listing = source.Listing(config.aws, membership)
-        self._scope = store.Scope(membership.trained_model_arn, membership.trained_model_version_identifier)
-        self._connection = connection
-        self._run = run
-        self._writer = Writer(connection, run)
-        self._watch = watch
-        self._latest_time = run.started_at + _AHEAD
-        # Keys of the jobs shown, as 8-byte integers: no row is touched to say that it was seen.
-        self._shown = array("q")
-        self._stale = array("q")
-        self._believable: dict[int, store.Staged] = {}
-
-    def perform(self) -> _Ending:
-        """Read, settle and finish; the run's record is closed whatever happens."""
-        try:
-            for batch in self._batches():
-                self._settle(batch)
-            if self.counts.jobs_rejected:
-                return self._close("partial", "RejectedItems", self.counts.rejections[0]["reason"])
-            self._finish()
-            return _Ending("complete")
-        except source.SourceError as error:
-            return self._close(self._broken_off(), error.code, str(error))
-        except StoppedError:
-            return self._close("partial", "Stopped", "asked to stop")
-        except store.FencedError as error:
-            return self._close_fenced(str(error))
-        except DBAPIError as error:
-            return self._close(self._broken_off(), type(error.orig).__name__, database.reason(error))
-        except BaseException as error:
-            self._close("failed", type(error).__name__, "a fault of this program: please report it")
-            raise
-
-    def _broken_off(self) -> str:
-        """Return the outcome of a listing that ended early: what was read before is kept."""
-        return "partial" if self.counts.pages else "failed"
-
-    def _batches(self) -> Iterator[_Batch]:
-        """Yield what is listed, in batches; the last one also where the listing breaks off."""
-        batch = _Batch()
-        listed = 0
-        broken_off: Exception | None = None
-        try:
-            self._watch(Progress(self._membership.id, 0, self._run.expected_jobs))
-            for page in self._listing.pages():
-                batch.items += page
-                batch.pages += 1
-                listed += len(page)
-                self._watch(Progress(self._membership.id, listed, self._run.expected_jobs))
-                if len(batch.items) >= BATCH_ITEMS or self._writer.is_due:
-                    yield batch
-                    batch = _Batch()
-        except (source.SourceError, StoppedError) as error:
-            broken_off = error
-        yield batch
-        if broken_off:
-            raise broken_off
-
-    def _settle(self, batch: _Batch) -> None:
-        """Store what a batch tells that is not yet known."""
-        digests = [jobs.digest(item) for item in batch.items]
-        keys = self._writer.read(lambda connection: store.known_keys(connection, self._run, digests))
-        items = zip(batch.items, digests, count(1), keys, strict=False)
-        unknown = [(item, digest, place) for item, digest, place, key in items if key is None]
-        self._shown.extend(key for key in keys if key is not None)
-        decoded, read = self._decode(unknown)
-        read.pages = batch.pages
-        read.jobs_listed = len(batch.items)
-        read.jobs_unchanged = len(batch.items) - len(decoded) - read.jobs_rejected
-        if decoded or self._writer.is_due:
-            self._store(decoded, keys, read)
-        else:
-            self.counts += read
-
-    def _decode(self, unknown: Iterable[tuple[bytes, str, int]]) -> tuple[StagedJobs, store.Counts]:
-        """Decode items, set the malformed aside, and keep the newest of each job, of equals the later."""
-        decoded: StagedJobs = {}
-        counts = store.Counts()
-        for item, digest, place in unknown:
-            try:
-                job, replaced = jobs.decode(item, self._membership.id, self._latest_time)
-            except jobs.BadItemError as error:
-                self._set_aside(item, error, counts)
-                continue
-            counts.replaced_characters += replaced
-            if job.status not in jobs.KNOWN_STATUSES:
-                self._count_unknown(job.status, counts)
-            earlier = decoded.get(job.job_arn)
-            if earlier is None or job.update_time >= earlier.job.update_time:
-                decoded[job.job_arn] = store.Staged(job, digest, place)
-        return decoded, counts
-
-    def _count_unknown(self, status: str, counts: store.Counts) -> None:
-        told = self.counts.unknown_statuses.keys() | counts.unknown_statuses.keys()
-        if status in told or len(told) < store.STATUSES_KEPT:
-            counts.unknown_statuses[status] += 1
-
-    def _set_aside(self, item: bytes, error: jobs.BadItemError, counts: store.Counts) -> None:
-        counts.jobs_rejected += 1
-        if len(self.counts.rejections) + len(counts.rejections) < store.REJECTIONS_KEPT:
-            shown = item[:_ITEM_SHOWN].decode(errors="replace")
-            counts.rejections.append({"reason": jobs.storable(str(error)), "item": jobs.storable(shown)})
-
-    def _store(self, decoded: StagedJobs, known: Sequence[int | None], read: store.Counts) -> None:
-        def work(connection: Connection) -> tuple[store.Settled | None, store.Counts]:
-            settled = store.settle(connection, self._run, decoded, known=known) if decoded else None
-            counts = self._with_calls(self.counts + read + _counts_of(settled))
-            store.record_counts(connection, self._run, counts)
-            return settled, counts
-
-        settled, self.counts = self._writer.write(work)
-        if settled:
-            self._shown.extend(settled.shown_keys or ())
-            self._stale.extend(settled.stale_keys or ())
-            for key, arn in settled.believable or ():
-                self._keep_believable(key, decoded[arn])
-
-    def _keep_believable(self, key: int, older: store.Staged) -> None:
-        """Keep the newest of the older states of a job, of equals the later read."""
-        kept = self._believable.get(key)
-        is_newer = kept is not None and older.job.update_time >= kept.job.update_time
-        if is_newer or (kept is None and len(self._believable) < _BELIEVED_AT_ONCE):
-            self._believable[key] = older
-
-    def _finish(self) -> None:
-        """Draw the conclusions that only a complete listing allows, and close the run: all or nothing."""
-        missing, gone, alive = self._absence()
-        stale = set(self._stale).difference(self._shown)
-        believed = {staged.job.job_arn: staged for key, staged in self._believable.items() if key in stale}
-
-        def work(connection: Connection) -> store.Counts:
-            store.record_absence(connection, self._run, missing, gone, alive)
-            store.record_stale(connection, self._run, stale)
-            settled = store.settle(connection, self._run, believed, believe=True) if believed else None
-            store.record_listing(connection, self._run, self._scope)
-            # Those believed were counted as stale when they were read.
-            concluded = store.Counts(jobs_stale=-len(believed), jobs_absent=len(gone), transitions=len(gone))
-            counts = self._with_calls(self.counts + _counts_of(settled) + concluded)
-            self._end(connection, counts, _Ending("complete"))
-            return counts
-
-        self.counts = self._writer.write(work)
-
-    def _absence(self) -> tuple[list[int], list[int], list[int]]:
-        """Return the keys of the jobs missing, of the ones gone among them, and of those that AWS still knows."""
-        if not self._scope.is_whole:
-            return [], [], []
-        missing, tracked = self._writer.read(
-            lambda connection: store.missing_jobs(connection, self._run, self._shown + self._stale, self._grace)
-        )
-        gone: list[int] = []
-        alive: set[int] = set()
-        for suspect, exists in self._questioned(absence.suspects(missing, tracked)):
-            if exists:
-                alive.add(suspect.job_key)
-            elif absence.is_gone(suspect, exists):
-                gone.append(suspect.job_key)
-        return [job.job_key for job in missing if job.job_key not in alive], gone, list(alive)
-
-    def _questioned(self, suspects: Iterable[absence.Missing]) -> Iterator[tuple[absence.Missing, bool | None]]:
-        """Ask AWS for each suspect, until it gives no answer: the next run asks again."""
-        is_permitted = True
-        for suspect in suspects:
-            try:
-                exists = self._listing.exists(suspect.job_arn) if is_permitted else None
-            except source.SourceError:
-                return
-            is_permitted = exists is not None
-            if self._writer.is_due:
-                self._writer.write(lambda _: None)
-            yield suspect, exists
-
-    def _close(self, outcome: str, error_class: str, error: str) -> _Ending:
-        ending = _Ending(outcome, error_class, error)
-        self.counts = self._with_calls(self.counts)
-        try:
-            self._writer.write(lambda connection: self._end(connection, self.counts, ending))
-        except store.FencedError as fenced:
-            return self._close_fenced(str(fenced))
-        return ending
-
-    def _close_fenced(self, error: str) -> _Ending:
-        """Close the record without the lease, which is another run's by now."""
-        ending = _Ending("fenced", "Fenced", error)
-        with self._connection.begin():
-            store.end(self._connection, self._run, *ending)
-        return ending
-
-    def _end(self, connection: Connection, counts: store.Counts, ending: _Ending) -> None:
-        store.record_counts(connection, self._run, counts)
-        store.end(connection, self._run, *ending)
-        store.release(connection, self._run)
-
-    def _with_calls(self, counts: store.Counts) -> store.Counts:
-        calls = self._listing.calls
-        return replace(counts, api_calls=calls.requests, retries=calls.retries, throttles=calls.throttles)
-
-
-def _counts_of(settled: store.Settled | None) -> store.Counts:
-    if settled is None:
-        return store.Counts()
-    return store.Counts(
-        jobs_new=settled.new,
-        jobs_changed=settled.changed,
-        transitions=settled.transitions,
-        jobs_unchanged=settled.unchanged,
-        jobs_stale=settled.stale,
-    )
+def _worker() -> leases.Worker:
+    return leases.Worker(f"{socket.gethostname()}:{os.getpid()}", version("cleanroomsml-etl"))

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration, whose schema this release reads and writes. Revisions are numbers: they compare."""
 
 SCHEMA = "cleanrooms_etl"
@@ -75,8 +75,11 @@ membership = Table(
     Column("listed_at", _Moment, comment="Start of the last complete listing"),
     Column("listed_model_arn", Text, comment="Filter of that listing; null: all models"),
     Column("listed_model_version", Text, comment="Filter of that listing; null: all versions"),
+    Column("next_due_at", _Moment, comment="From when the daemon syncs it again; null: at once"),
+    Column("failures", Integer, nullable=False, server_default=text("0"),
+           comment="Failed runs in a row, by which the next one is put off"),
     comment="One row for each membership that was ever configured",
-)
+)  # fmt: skip
 
 sync_run = Table(
     "sync_run",
@@ -112,6 +115,7 @@ sync_run = Table(
     Column("error", Text),
     Column("worker", Text, nullable=False, comment="host:process"),
     Column("version", Text, nullable=False, comment="Release of this program"),
+    _count("overruns", "Due times that passed while it ran"),
     ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
     _one_of("outcome", OUTCOMES),
     CheckConstraint("(outcome = 'running') = (finished_at IS NULL)", name="finished"),

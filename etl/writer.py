@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from etl import store
+from etl import leases
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ _RENEWALS = 3  # renewals that fit in a lease: two may be late
 class Writer:
     """Runs the writes of one run on one connection, which is made anew when it is lost."""
 
-    def __init__(self, connection: Connection, run: store.Run) -> None:
+    def __init__(self, connection: Connection, run: leases.Run) -> None:
         self._connection = connection
         self._run = run
         self._batches = 0
@@ -36,16 +36,16 @@ class Writer:
     def write(self, work: Callable[[Connection], T]) -> T:
         """Do `work` once and for all, under the lease.
 
-        Raises `store.FencedError` if another run holds it by now, and the driver's error if the database stays
+        Raises `leases.FencedError` if another run holds it by now, and the driver's error if the database stays
         away.
         """
         done: list[T] = []
 
         def batch(connection: Connection) -> None:
-            if done and store.committed_batches(connection, self._run) > self._batches:
+            if done and leases.committed_batches(connection, self._run) > self._batches:
                 return  # the COMMIT whose answer was lost had taken place
-            store.renew(connection, self._run)
-            store.count_batch(connection, self._run)
+            leases.renew(connection, self._run)
+            leases.count_batch(connection, self._run)
             done[:] = [work(connection)]
 
         self._insist(batch)

@@ -428,7 +428,8 @@ def test_a_membership_given_twice_is_a_mistake() -> None:
         ({"database": {"uri": "x"}}, "database.uri: unknown key, did you mean url?"),
         (
             {"aws": {"q": 1}},
-            "aws.q: unknown key; known are endpoint_url, sts_endpoint_url, max_concurrency, page_size",
+            "aws.q: unknown key; known are endpoint_url, sts_endpoint_url, max_concurrency, page_size,"
+            " requests_per_second",
         ),
         ({"sync": {"leese": "1m"}}, "sync.leese: unknown key, did you mean lease?"),
         ({"schedule": {"evry": "1m"}}, "schedule.evry: unknown key, did you mean every?"),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import MINUTE, NOON, Etl, MakeEtl
 
-from etl import database, store, sweep, sync, verify
+from etl import database, leases, run, sweep, verify
 from etl.demo.answers import Error, Normal, error, normal
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -26,13 +26,33 @@ from etl.demo.world import World
 from etl.sync import SyncReport, sync_membership
 
 PATIENCE = 60  # seconds that a test waits for another process before it fails
-SYNC = "import sys; from etl import sync; sync.BATCH_ITEMS = 1; from etl.cli import main; main()"
+SYNC = "from etl import run; run.BATCH_ITEMS = 1; run.PAGES_AHEAD = 0; from etl.cli import main; main()"
+SYNC_THAT_FREEZES = """
+import os, signal
+import psycopg
+
+class Freezing(psycopg.Copy):
+    has_frozen = False
+
+    def write_row(self, row):
+        if not Freezing.has_frozen:
+            Freezing.has_frozen = True
+            os.kill(os.getpid(), signal.SIGSTOP)
+        super().write_row(row)
+
+psycopg.cursor.Copy = Freezing
+from etl.cli import main
+main()
+"""
 OURS = "datname = current_database() AND application_name = 'cleanroomsml-etl' AND pid <> pg_backend_pid()"
+
+COPIES = f"SELECT FROM pg_stat_activity WHERE {OURS} AND query LIKE 'COPY%' AND wait_event = 'ClientRead'"
 
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "BATCH_ITEMS", 1)
+    monkeypatch.setattr(run, "BATCH_ITEMS", 1)
+    monkeypatch.setattr(run, "PAGES_AHEAD", 0)
 
 
 @pytest.fixture
@@ -123,7 +143,7 @@ def sync_when_free(etl: Etl) -> SyncReport:
 
 
 @contextmanager
-def worker(etl: Etl, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker(etl: Etl, folder: Path, program: str = SYNC) -> Iterator[subprocess.Popen[bytes]]:
     """`etl sync` in a process of its own, which is gone afterwards."""
     settings = etl.config
     entry = settings.memberships[0]
@@ -134,7 +154,7 @@ def worker(etl: Etl, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         f'sync = {{ lease = "{settings.sync.lease.seconds}s", absence_grace = "0s" }}\n'
         f'membership = [{{ id = "{entry.id}", region = "{entry.region}" }}]\n'
     )
-    argv = [sys.executable, "-c", SYNC, "sync", "--config", str(file)]
+    argv = [sys.executable, "-c", program, "sync", "--config", str(file)]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - every word of it is ours
         try:
             yield process
@@ -180,7 +200,7 @@ def test_registering_memberships_as_they_are_keeps_nobody_from_beginning(etl: Et
     etl.sync()
     entry = etl.config.memberships[0]
     with database.connect(etl.config.database.address()) as connection, connection.begin():
-        store.register(connection, [store.Tracked(entry.id, entry.region, None)], etl.config.schedule.interval)
+        leases.register(connection, [leases.Tracked(entry.id, entry.region, None, 900)])
         report = sync_membership(etl.config, entry)
     assert report.outcome == "complete"
 
@@ -388,6 +408,31 @@ def test_a_process_frozen_in_a_transaction_loses_it_with_its_lease(
         assert process.wait(PATIENCE) == 1
     assert (second.outcome, second.counts.jobs_new) == ("complete", len(jobs))
     assert [run["outcome"] for run in runs(etl)] == outcomes
+    assert broken_rules(etl) == []
+
+
+def test_a_process_frozen_in_a_copy_loses_its_session_with_its_lease(
+    make_etl: MakeEtl, jobs: list[Job], tmp_path: Path
+) -> None:
+    etl = make_etl(sync={"lease": "1s"})
+    sweep.register(etl.config)
+    with worker(etl, tmp_path, SYNC_THAT_FREEZES) as process:
+        until(lambda: etl.query(COPIES), "the frozen one to copy")
+        second = sync_when_free(etl)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(PATIENCE) == 1
+    assert (second.outcome, second.counts.jobs_new) == ("complete", len(jobs))
+    assert [run["outcome"] for run in runs(etl)] == ["fenced", "complete"]
+    assert broken_rules(etl) == []
+
+
+def test_a_process_that_is_copying_within_its_lease_keeps_its_session(etl: Etl, tmp_path: Path) -> None:
+    sweep.register(etl.config)
+    with worker(etl, tmp_path, SYNC_THAT_FREEZES) as process:
+        until(lambda: etl.query(COPIES), "the frozen one to copy")
+        assert etl.sync().outcome == "busy"
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(PATIENCE) == 0
     assert broken_rules(etl) == []
 
 

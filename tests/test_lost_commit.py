@@ -22,7 +22,7 @@ from conftest import MINUTE, NOON, Etl, MakeEtl
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
-from etl import database, jobs, store, sweep, sync, verify, writer
+from etl import database, jobs, leases, run, store, sweep, verify, writer
 from etl.config import Database
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -128,7 +128,7 @@ def _hang_up(*sockets: socket.socket) -> None:
 
 @pytest.fixture(autouse=True)
 def _small_batches_and_short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "BATCH_ITEMS", 3)
+    monkeypatch.setattr(run, "BATCH_ITEMS", 3)
     monkeypatch.setattr(writer, "_PAUSES", (0.02,) * 400)
 
 
@@ -249,13 +249,13 @@ def test_a_follower_that_came_before_the_lost_answer_was_looked_for_changes_noth
 ) -> None:
     """The last COMMIT took place; before the first run knows, another takes the membership over."""
     followers: list[SyncReport] = []
-    look = store.committed_batches
+    look = leases.committed_batches
 
     def too_late(*arguments: Any) -> int:
         followers.append(etl.sync())
         return look(*arguments)
 
-    monkeypatch.setattr(store, "committed_batches", too_late)
+    monkeypatch.setattr(leases, "committed_batches", too_late)
     proxy.cut = {COMMITS: "after"}
     report = sync_through(proxy, etl)
     assert (report.outcome, report.counts.transitions) == ("complete", 4)
@@ -348,6 +348,6 @@ def test_what_is_refused_during_copy_is_told_as_any_refusal_of_the_database(
     job = jobs.decode(item, membership.id, NOON).job
     unstorable = store.Staged(msgspec.structs.replace(job, description="\0"), jobs.digest(item), 1)
     with database.connect(etl.config.database.address()) as connection, connection.begin():
-        run = store.Run(1, 1, 1, timedelta(minutes=1), NOON, 0)
+        run = leases.Run(1, 1, 1, timedelta(minutes=1), NOON, 0, 0)
         with pytest.raises(DBAPIError, match="DataError"):
             store.settle(connection, run, {job.job_arn: unstorable})

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
-from alembic.command import downgrade
+from alembic.command import downgrade, upgrade
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -84,6 +84,18 @@ def objects(connection: Connection) -> set[tuple[str, str]]:
     return {item for item in found if "alembic_version" not in item[1]}
 
 
+def columns(connection: Connection) -> set[str]:
+    """Every column of our tables and views, with its comment."""
+    query = """
+        SELECT concat_ws(' ', attrelid::regclass, attname, attnum, col_description(attrelid, attnum))
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace::regnamespace::text LIKE 'cleanrooms%' AND relkind IN ('r', 'v')
+            AND attnum > 0 AND NOT attisdropped
+    """
+    with connection.begin():
+        return set(connection.scalars(text(query)))
+
+
 def small_print(connection: Connection) -> set[str]:
     """What `compare_metadata` does not look at."""
     query = """
@@ -108,6 +120,18 @@ def test_up_down_and_up_again_is_the_schema_of_the_code_on_every_supported_postg
         database.upgrade(connection)
         assert objects(connection) == first
         assert differences(connection) == []
+
+
+def test_each_revision_can_be_taken_back_alone(empty_database_url: str) -> None:
+    with database.connect(empty_database_url) as connection:
+        script = ScriptDirectory.from_config(config_for(connection))
+        seen: dict[str, set[str]] = {}
+        for revision in sorted(each.revision for each in script.walk_revisions()):
+            upgrade(config_for(connection), revision)
+            seen[revision] = columns(connection)
+        for revision in sorted(seen, reverse=True):
+            assert columns(connection) == seen[revision]
+            downgrade(config_for(connection), "-1")
 
 
 def test_there_is_one_head_and_it_is_the_revision_that_the_code_knows() -> None:
@@ -149,6 +173,24 @@ def test_a_schema_of_a_newer_release_is_left_alone(database_url: str) -> None:
         with pytest.raises(database.DatabaseError, match="newer release"):
             database.upgrade(connection)
         assert database.current_revision(connection) == "9999"
+
+
+@pytest.mark.parametrize("revision", [f"{tables.REVISION}.1", f"{tables.REVISION}.12"])
+def test_a_schema_that_was_only_added_to_can_be_worked_with(database_url: str, revision: str) -> None:
+    with database.connect(database_url) as connection:
+        with connection.begin():
+            connection.execute(
+                text("UPDATE cleanrooms_etl.alembic_version SET version_num = :it"), {"it": revision}
+            )
+        database.check_revision(connection)
+
+
+def test_a_revision_that_is_none_of_ours_is_told(database_url: str) -> None:
+    with database.connect(database_url) as connection:
+        with connection.begin():
+            connection.execute(text("UPDATE cleanrooms_etl.alembic_version SET version_num = '1975ea83b712'"))
+        with pytest.raises(database.DatabaseError, match="1975ea83b712 is none of ours"):
+            database.check_revision(connection)
 
 
 def test_a_migration_that_fails_halfway_changes_nothing(

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from model import NOT_LISTED, Edit, Listing, Model, Record, Tally, Transition, Version
 from sqlalchemy import Connection, text
 
-from etl import config, database, source, sweep, sync, verify
+from etl import config, database, run, source, sweep, sync, verify
 from etl.clients import Calls
 from etl.config import Aws, Config, Membership
 
@@ -181,7 +181,7 @@ class Answer:
     pages: list[list[Item]]
     is_unbroken: bool = True
     exists: Callable[[str], bool | None] = lambda _: True
-    batch_items: int = sync.BATCH_ITEMS
+    batch_items: int = run.BATCH_ITEMS
 
     def batches(self) -> Iterator[list[Version | None]]:
         """Divide the listing into transactions: whole pages, until their items are enough."""
@@ -365,7 +365,7 @@ class Syncer:
         missed = {arn for arn, record in self.models[home].records.items() if record.was_missed}
         ScriptedListing.answers[self.ids[home]] = answer
         settings = self._config()
-        with patch.object(sync, "BATCH_ITEMS", answer.batch_items):
+        with patch.object(run, "BATCH_ITEMS", answer.batch_items):
             report = sync.sync_membership(settings, settings.memberships[home])
         self.stored = snapshot(self.connection, self.ids)
         self._check_against_model(home, answer, report.run_id)

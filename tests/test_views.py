@@ -16,7 +16,8 @@ from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
 from etl.demo.resources import Job
 from etl.demo.world import World
-from etl.sync import Progress, StoppedError, sync_membership
+from etl.run import Progress, StoppedError
+from etl.sync import sync_membership
 
 LIST = "ListTrainedModelInferenceJobs"
 
@@ -46,7 +47,8 @@ CONTRACT = {
     "sync_freshness": """
         membership_id text, region text, account_id text, last_complete_at timestamp with time zone,
         age_seconds double precision, expected_seconds double precision, state text, consecutive_failures bigint,
-        last_error_class text, last_error text
+        last_error_class text, last_error text,
+        next_due_at timestamp with time zone
     """,
     "sync_runs": """
         run_id bigint, membership_id text, outcome text, started_at timestamp with time zone,
@@ -54,7 +56,7 @@ CONTRACT = {
         retries bigint, throttles bigint, jobs_listed bigint, jobs_new bigint, jobs_changed bigint,
         transitions bigint, jobs_unchanged bigint, jobs_stale bigint, jobs_rejected bigint, jobs_absent bigint,
         replaced_characters bigint, rejections jsonb, unknown_statuses jsonb, error_class text, error text,
-        worker text, version text
+        worker text, version text, overruns bigint
     """,
 }
 
@@ -387,6 +389,7 @@ def test_a_membership_just_synced_is_ok(etl: Etl, lived: Job) -> None:
     now = datetime.now(NOON.tzinfo)
     assert abs(row.pop("last_complete_at") - now) < MINUTE
     assert 0 <= row.pop("age_seconds") < 60
+    assert now < row.pop("next_due_at") <= now + 16 * MINUTE
     assert row == {
         "membership_id": lived.membership_id,
         "region": "us-east-1",
@@ -485,4 +488,5 @@ def test_a_run_is_shown_with_its_counts(etl: Etl, lived: Job, world: World, memb
         "unknown_statuses": {},
         "error_class": "RejectedItems",
         "version": "0.1.0",
+        "overruns": 0,
     }

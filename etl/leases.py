@@ -1,0 +1,272 @@
+"""A membership's row: registered, found due, and leased to the one run that may write.
+
+The caller owns the transaction: nothing here opens, commits or caches one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from etl.tables import membership, sync_run
+
+
+class FencedError(Exception):
+    """Another worker has taken the membership over: nothing more may be written by this run."""
+
+
+class Tracked(NamedTuple):
+    """A configured membership, as it is registered."""
+
+    membership_id: str
+    region: str
+    account_id: str | None
+    expected_seconds: float
+    """The longest pause that its schedule allows."""
+
+
+class Worker(NamedTuple):
+    """Who syncs."""
+
+    name: str
+    """host:process"""
+    version: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A sync of one membership that holds its lease."""
+
+    run_id: int
+    membership_key: int
+    epoch: int
+    lease: timedelta
+    started_at: datetime
+    failures: int
+    """Failed runs of the membership in a row before this one."""
+    expected_jobs: int
+    """Jobs that the last complete listing held; 0 if there was none."""
+
+
+class Following(NamedTuple):
+    """What follows a run of a membership."""
+
+    next_due_at: datetime
+    failures: int
+    """Failed runs in a row by now."""
+
+
+def register(connection: Connection, tracked: Iterable[Tracked]) -> None:
+    """Make the configured memberships known, and mark all others as no longer tracked.
+
+    One whose schedule has changed is due at once. Nothing else changes.
+    """
+    rows = [{**entry._asdict(), "configured": True} for entry in tracked]
+    columns = membership.c
+    if unknown := _not_registered(connection, rows):
+        statement = insert(membership).values(unknown)
+        fresh: dict[str, Any] = {name: statement.excluded[name] for name in unknown[0]}
+        fresh["account_id"] = func.coalesce(statement.excluded.account_id, columns.account_id)
+        is_as_before = statement.excluded.expected_seconds == columns.expected_seconds
+        fresh["next_due_at"] = case((is_as_before, columns.next_due_at))
+        connection.execute(statement.on_conflict_do_update(index_elements=[columns.membership_id], set_=fresh))
+    ids = [row["membership_id"] for row in rows]
+    dropped = and_(columns.configured, columns.membership_id.not_in(ids))
+    connection.execute(update(membership).where(dropped).values(configured=False))
+
+
+def _not_registered(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return, in an order that all workers share, the rows that are not stored as they are.
+
+    The others are left alone, not even locked: a run about to begin would take the lock for another run's.
+    """
+    rows_stored = connection.execute(select(membership)).mappings()
+    stored: dict[str, dict[Any, Any]] = {row["membership_id"]: dict(row) for row in rows_stored}
+
+    def is_stored(row: Mapping[str, Any]) -> bool:
+        known = stored.get(row["membership_id"], {})
+        # The account may be known though its role does not tell it.
+        return all(known.get(name) == value for name, value in row.items() if value is not None)
+
+    return [row for row in sorted(rows, key=itemgetter("membership_id")) if not is_stored(row)]
+
+
+def due(connection: Connection, membership_ids: Sequence[str], most: int) -> list[str]:
+    """Return which of these memberships are due and not being synced, the longest due first."""
+    columns = membership.c
+    rows = connection.execute(
+        select(columns.membership_id)
+        .where(columns.membership_id.in_(membership_ids), columns.configured, _is_due(), _is_free())
+        .order_by(columns.next_due_at.nulls_first(), columns.membership_key)
+        .limit(most)
+    )
+    return list(rows.scalars())
+
+
+def hasten(connection: Connection) -> None:
+    """Make due what was put off because it had failed."""
+    connection.execute(
+        update(membership)
+        .where(membership.c.configured, membership.c.failures > 0, membership.c.next_due_at.is_not(None))
+        .values(next_due_at=None)
+    )
+
+
+def begin(
+    connection: Connection, membership_id: str, lease: timedelta, worker: Worker, *, if_due: bool
+) -> Run | None:
+    """Take the membership's lease and open a run; None while another run holds it, or if it is not due.
+
+    A lease ends by the database's clock, or with the database session of its run: a killed worker is followed at
+    once. Each step is a statement of its own, since a statement that also takes a lock reads the snapshot from
+    before it.
+    """
+    _end_with_lease(connection, lease)
+    locked = connection.execute(
+        select(membership.c.membership_key)
+        .where(membership.c.membership_id == membership_id)
+        .with_for_update(skip_locked=True)  # whoever holds the lock is writing: its lease is alive
+    ).scalar()
+    if locked is None:
+        _end_frozen_session(connection, membership_id, lease)
+        return None
+    wanted = (_is_free(), _is_due()) if if_due else (_is_free(),)
+    held = connection.execute(
+        select(membership.c.lease_epoch + 1, membership.c.failures).where(
+            membership.c.membership_key == locked, *wanted
+        )
+    ).one_or_none()
+    return _open(connection, locked, *held, lease=lease, worker=worker) if held else None
+
+
+def _open(connection: Connection, key: int, epoch: int, failures: int, *, lease: timedelta, worker: Worker) -> Run:
+    connection.execute(
+        update(membership).where(membership.c.membership_key == key).values(lease_epoch=epoch, **_lease(lease))
+    )
+    connection.execute(
+        update(sync_run)
+        .where(sync_run.c.membership_key == key, sync_run.c.outcome == "running")
+        .values(
+            outcome="abandoned",
+            finished_at=func.now(),
+            error_class="Abandoned",
+            error="its worker ended without a word",
+        )
+    )
+    expected = (
+        select(sync_run.c.jobs_listed)
+        .where(sync_run.c.membership_key == key, sync_run.c.outcome == "complete")
+        .order_by(sync_run.c.run_id.desc())
+        .limit(1)
+    )
+    opened = (
+        insert(sync_run)
+        .values(membership_key=key, outcome="running", worker=worker.name, version=worker.version)
+        .returning(sync_run.c.run_id, sync_run.c.started_at, func.coalesce(expected.scalar_subquery(), 0))
+    )
+    run_id, started_at, expected_jobs = connection.execute(opened).one()
+    return Run(run_id, key, epoch, lease, started_at, failures, expected_jobs)
+
+
+def _is_free() -> ColumnElement[bool]:
+    # Of another role's session Postgres tells no start: one with that number is taken to be alive.
+    is_deserted = text(
+        "NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = lease_pid"
+        " AND coalesce(backend_start = lease_session_at, true))"
+    )
+    until = membership.c.lease_until
+    return or_(until.is_(None), until <= func.clock_timestamp(), is_deserted)
+
+
+def _is_due() -> ColumnElement[bool]:
+    next_due_at = membership.c.next_due_at
+    return or_(next_due_at.is_(None), next_due_at <= func.clock_timestamp())
+
+
+def _end_frozen_session(connection: Connection, membership_id: str, lease: timedelta) -> None:
+    """End the session that holds a membership's row, if its transaction is as old as a lease and that is over.
+
+    Its worker froze while it sent a batch: the server waits for the rest of a COPY without any time-out.
+    """
+    connection.execute(_END_FROZEN_SESSION, {"membership_id": membership_id, "lease": lease})
+
+
+_END_FROZEN_SESSION = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"  # noqa: S608 - the name of our own table
+    f" JOIN {membership.fullname} ON pid = lease_pid AND backend_start = lease_session_at"
+    " WHERE membership_id = :membership_id AND usename = current_user"
+    " AND lease_until <= clock_timestamp() AND xact_start <= clock_timestamp() - :lease"
+)
+
+
+def _lease(lease: timedelta) -> dict[str, Any]:
+    session = "(SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
+    return {
+        "lease_until": func.clock_timestamp() + lease,
+        "lease_pid": func.pg_backend_pid(),
+        "lease_session_at": text(session),
+    }
+
+
+def renew(connection: Connection, run: Run) -> None:
+    """Prolong the run's lease and lock the membership; raises `FencedError` if another run holds it by now."""
+    _end_with_lease(connection, run.lease)
+    renewed = connection.execute(
+        update(membership)
+        .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
+        .values(**_lease(run.lease))
+    )
+    if renewed.rowcount == 0:
+        raise FencedError("another worker has taken this membership over")
+
+
+def _end_with_lease(connection: Connection, lease: timedelta) -> None:
+    """Let the server end this transaction, were the worker to freeze in it or to wait for a lock that long."""
+    limit = f"{lease.total_seconds():.0f}s"
+    connection.execute(
+        select(
+            func.set_config("idle_in_transaction_session_timeout", limit, True),
+            func.set_config("lock_timeout", limit, True),
+        )
+    )
+
+
+def release(connection: Connection, run: Run, following: Following | None) -> None:
+    """Give the lease back, if it is still ours, and say what follows; None: the membership is as due as before."""
+    due = {} if following is None else following._asdict()
+    connection.execute(
+        update(membership)
+        .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
+        .values(lease_until=None, lease_pid=None, lease_session_at=None, **due)
+    )
+
+
+def now(connection: Connection) -> datetime:
+    """Return the moment by the database's clock."""
+    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
+
+
+def committed_batches(connection: Connection, run: Run) -> int:
+    """Return how many batches of the run are committed: finally so, since a commit under way is waited for."""
+    _end_with_lease(connection, run.lease)
+    connection.execute(
+        select(membership.c.membership_key)
+        .where(membership.c.membership_key == run.membership_key)
+        .with_for_update()
+    )
+    batches: int = connection.execute(
+        select(sync_run.c.batches).where(sync_run.c.run_id == run.run_id)
+    ).scalar_one()
+    return batches
+
+
+def count_batch(connection: Connection, run: Run) -> None:
+    """Count one more batch of the run, in the batch's own transaction."""
+    connection.execute(
+        update(sync_run).where(sync_run.c.run_id == run.run_id).values(batches=sync_run.c.batches + 1)
+    )

@@ -1,0 +1,37 @@
+CREATE OR REPLACE VIEW cleanrooms.sync_freshness AS
+SELECT
+    membership.membership_id,
+    membership.region,
+    membership.account_id,
+    membership.listed_at AS last_complete_at,
+    extract(epoch FROM now() - membership.listed_at)::double precision AS age_seconds,
+    membership.expected_seconds,
+    CASE
+        WHEN membership.listed_at IS NULL THEN 'never'
+        WHEN failures.number > 0 THEN 'failing'
+        -- One beat may be missed: a listing that takes its time is not late.
+        WHEN now() > membership.listed_at + make_interval(secs => 2 * membership.expected_seconds) THEN 'late'
+        ELSE 'ok'
+    END AS state,
+    failures.number AS consecutive_failures,
+    last_failure.error_class AS last_error_class,
+    last_failure.error AS last_error,
+    membership.next_due_at
+FROM cleanrooms_etl.membership
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(run.run_id), 0) AS run_id
+    FROM cleanrooms_etl.sync_run AS run
+    WHERE run.membership_key = membership.membership_key AND run.outcome = 'complete'
+) AS last_complete
+CROSS JOIN LATERAL (
+    SELECT count(*) AS number, max(run.run_id) AS last_run_id
+    FROM cleanrooms_etl.sync_run AS run
+    WHERE run.membership_key = membership.membership_key
+        AND run.run_id > last_complete.run_id
+        AND run.outcome IN ('partial', 'failed', 'abandoned')
+        AND run.error_class <> 'Stopped' -- on request
+) AS failures
+LEFT JOIN cleanrooms_etl.sync_run AS last_failure ON last_failure.run_id = failures.last_run_id
+WHERE membership.configured;
+
+COMMENT ON COLUMN cleanrooms.sync_freshness.next_due_at IS 'From when the daemon syncs it again, by its schedule or to try once more after a failure (database clock); null: at once';
