@@ -1,11 +1,11 @@
-"""Clients of AWS: one for each role and Region, shared by threads, their credentials renewed in time."""
+"""Clients of AWS: one for each role and Region, shared by threads; each request counted and in its turn."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -13,17 +13,13 @@ import boto3
 import botocore.session
 from botocore.client import BaseClient
 from botocore.config import Config as ClientConfig
-from botocore.credentials import (
-    AssumeRoleCredentialFetcher,
-    CredentialProvider,
-    CredentialResolver,
-    DeferredRefreshableCredentials,
-)
+from botocore.credentials import CredentialResolver, Credentials
 from botocore.exceptions import NoCredentialsError
 from botocore.loaders import Loader
 
-from etl import wire
+from etl import pace, wire
 from etl.config import Aws, Membership
+from etl.roles import AssumedRole, Role
 
 _SERVICE = "cleanroomsml"
 _REQUESTS = 5  # in all, for one page: the first and four retries
@@ -57,12 +53,16 @@ def _count_call(parsed_response: dict[str, Any] | None, **_: object) -> None:
     """Count one request on the wire for whoever sent it (botocore's event ``response-received``)."""
     calls = _current_calls.get()
     calls.requests += 1
+    calls.throttles += _is_throttle(parsed_response)
+
+
+def _is_throttle(parsed_response: dict[str, Any] | None) -> bool:
+    """Tell whether AWS answered that it is asked too often; None is no answer."""
     if parsed_response is None:
-        return
+        return False
     status = parsed_response["ResponseMetadata"].get("HTTPStatusCode")
-    code = parsed_response.get("Error", {}).get("Code", "")
-    if status == HTTPStatus.TOO_MANY_REQUESTS or code.startswith("Throttl"):
-        calls.throttles += 1
+    code: str = parsed_response.get("Error", {}).get("Code", "")
+    return status == HTTPStatus.TOO_MANY_REQUESTS or code.startswith("Throttl")
 
 
 _clients: dict[tuple[object, ...], BaseClient] = {}
@@ -109,8 +109,12 @@ def _new_session() -> botocore.session.Session:
 def _new_client(aws: Aws, membership: Membership) -> BaseClient:
     session = _new_session()
     if membership.role_arn:
-        role = _AssumedRole(aws, membership.role_arn, membership.external_id, membership.region)
-        session.register_component("credential_provider", CredentialResolver([role]))
+        role = Role(membership.role_arn, membership.external_id, aws.sts_endpoint_url or aws.endpoint_url)
+        provider = AssumedRole(role, membership.region, _new_session, _client_config(aws))
+        session.register_component("credential_provider", CredentialResolver([provider]))
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise NoCredentialsError  # a client without any would be kept, and never look for them again
     made: BaseClient = boto3.Session(botocore_session=session).client(
         _SERVICE,
         region_name=membership.region,
@@ -119,7 +123,25 @@ def _new_client(aws: Aws, membership: Membership) -> BaseClient:
     )
     wire.read_on(made, _SERVICE)
     made.meta.events.register(f"response-received.{_SERVICE}", _count_call)
+    if aws.requests_per_second is not None:
+        _pace(made, membership, credentials, aws.requests_per_second)
     return made
+
+
+def _pace(made: BaseClient, membership: Membership, credentials: Credentials, limit: float) -> None:
+    """Let each request, retries too, wait for its turn; before it is signed, since signatures age in minutes."""
+    bucket = pace.bucket(membership.account_id or "default", membership.region, limit)
+
+    def take_turn(**_: object) -> None:
+        credentials.get_frozen_credentials()  # a role that cannot be assumed takes no turn from the others
+        bucket.take(limit)
+
+    def listen(parsed_response: dict[str, Any] | None, **_: object) -> None:
+        if _is_throttle(parsed_response):
+            bucket.slow_down()
+
+    made.meta.events.register_first(f"request-created.{_SERVICE}", take_turn)
+    made.meta.events.register(f"response-received.{_SERVICE}", listen)
 
 
 def _client_config(aws: Aws) -> ClientConfig:
@@ -132,38 +154,3 @@ def _client_config(aws: Aws) -> ClientConfig:
         "ignore_configured_endpoint_urls": True,
     }
     return ClientConfig(**settings)
-
-
-class _AssumedRole(CredentialProvider):
-    """Credentials of a membership's role, through STS, renewed by botocore before they expire."""
-
-    METHOD = "assume-role"
-
-    def __init__(self, aws: Aws, role_arn: str, external_id: str | None, region: str) -> None:
-        super().__init__()
-        self._endpoint_url = aws.sts_endpoint_url or aws.endpoint_url
-        self._config = _client_config(aws)
-        self._role_arn = role_arn
-        self._external_id = external_id
-        self._region = region
-
-    def load(self) -> DeferredRefreshableCredentials:
-        """Return credentials that call STS when they are first needed."""
-        ours = _new_session()
-        source = ours.get_credentials()
-        if source is None:
-            raise NoCredentialsError
-        create_sts_client = partial(
-            ours.create_client,
-            region_name=self._region,
-            endpoint_url=self._endpoint_url,
-            config=self._config,
-        )
-        fetcher = AssumeRoleCredentialFetcher(
-            create_sts_client, source, self._role_arn, extra_args=self._role_arguments()
-        )
-        return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=self.METHOD)
-
-    def _role_arguments(self) -> dict[str, str]:
-        named = {"RoleSessionName": "cleanroomsml-etl"}
-        return named | {"ExternalId": self._external_id} if self._external_id else named
