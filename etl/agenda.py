@@ -1,0 +1,80 @@
+"""The daemon's own look at the database: which memberships are due, how fresh all are, and whether it serves.
+
+Its connection is kept between looks, and made anew once anything was wrong with it.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from etl import database, leases, sweep
+from etl.config import Config, Membership
+
+_LOOK = "10s"  # a statement that takes longer has failed: whoever looks is needed
+
+
+class Agenda:
+    """The memberships of one configuration, as the database knows them. For one thread at a time.
+
+    Each look raises `database.DatabaseError` where database or schema cannot be used. The first one, and the first
+    after any trouble, registers the memberships.
+    """
+
+    def __init__(self, config: Config, *, hasten: bool = False) -> None:
+        self._config = config
+        self._memberships = {membership.id: membership for membership in config.memberships}
+        self._hasten = hasten
+        self._connection: Connection | None = None
+
+    def due(self, busy: Collection[str], most: int) -> list[Membership]:
+        """Return at most so many memberships that are due and in nobody's hands, the longest due first.
+
+        Those `busy` are in ours.
+        """
+        asked = [name for name in self._memberships if name not in busy]
+        with self._look() as connection:
+            found = leases.due(connection, asked, most)
+        return [self._memberships[name] for name in found]
+
+    def freshness(self) -> list[Mapping[str, Any]]:
+        """Return the rows of `cleanrooms.sync_freshness`."""
+        with self._look() as connection:
+            return [
+                dict(row) for row in connection.execute(text("SELECT * FROM cleanrooms.sync_freshness")).mappings()
+            ]
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _look(self) -> Iterator[Connection]:
+        """Yield the connection, in a transaction of a usable schema."""
+        try:
+            connection = self._connection or self._connect()
+            database.check_revision(connection)
+            database.check_writable(connection)
+            with connection.begin():
+                connection.execute(text(f"SET LOCAL statement_timeout = '{_LOOK}'"))
+                yield connection
+        except DBAPIError as error:
+            self.close()
+            raise database.DatabaseError(f"the database failed: {database.reason(error)}") from error
+        except database.DatabaseError:
+            self.close()
+            raise
+
+    def _connect(self) -> Connection:
+        """Connect, and make the memberships known."""
+        sweep.register(self._config)
+        self._connection = database.connect(self._config.database.address())
+        if self._hasten:
+            with self._connection.begin():
+                leases.hasten(self._connection)
+            self._hasten = False
+        return self._connection
