@@ -1,0 +1,250 @@
+"""The daemon: keeps every configured membership fresh until it is told to stop.
+
+Each second it asks Postgres which memberships are due, and starts their syncs, each on a thread of its own. Due
+times live in Postgres, so any number of daemons share the work.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from threading import Event, Lock, Thread, current_thread
+from typing import Self
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from structlog.typing import FilteringBoundLogger
+
+from etl import pace, roles
+from etl.agenda import Agenda
+from etl.config import Config, ConfigError, Membership
+from etl.database import DatabaseError
+from etl.metrics import Metrics
+from etl.monitor import Monitor
+from etl.run import Progress, StoppedError
+from etl.sync import SyncReport, sync_membership
+from etl.trouble import Trouble
+
+GRACE = 12.0
+"""Seconds that syncs have to end in, once the daemon is told to stop."""
+
+_JOB = "tick"
+_TICK = 1.0  # seconds between two looks for what is due
+_DUE_AT_ONCE = 100  # memberships found due by one look
+_FRESHNESS_EVERY = 5.0  # seconds between two looks at how fresh all is
+_ASLEEP = 5.0  # seconds without a tick after which the scheduler is woken
+_DEAD = 120.0  # seconds without a tick after which the process had better be started again
+
+
+class Daemon:
+    """Syncs what is due, inside its context; nothing that happens to AWS or the database ends it.
+
+    `configure` makes the configuration, at first and for each reload. Raises `ConfigError` where it does.
+    """
+
+    def __init__(self, configure: Callable[[], Config], log: FilteringBoundLogger) -> None:
+        self._configure = configure
+        self._log = log
+        self._config = _paced(configure())
+        self._agenda = Agenda(self._config)
+        self._reloaded: Config | None = None
+        self._lock = Lock()
+        self._due: deque[Membership] = deque()
+        self._slots = 0
+        self._running: dict[str, Thread] = {}
+        self._is_stopping = Event()
+        self._ticked_at = time.monotonic()
+        self._shown_at = -_FRESHNESS_EVERY
+        self._trouble = Trouble(log)
+        self._metrics = Metrics(running=lambda: len(self._running), buckets=pace.states, tick_age=self._since_tick)
+        self._monitor = Monitor(self._config.daemon.listen, self, self._metrics.registry)
+        self._scheduler = BackgroundScheduler(timezone="UTC")
+
+    def __enter__(self) -> Self:
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that is skipped is no news
+        self._monitor.__enter__()
+        if self._monitor.trouble:
+            self._log.warning(self._monitor.trouble)
+        self._schedule()
+        self._scheduler.start()
+        Thread(target=self._keep_awake, name="keeps awake", daemon=True).start()
+        self._log.info(
+            "started",
+            version=version("cleanroomsml-etl"),
+            memberships=len(self._config.memberships),
+            listen=self._monitor.address,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_stopping.is_set():
+            self.stop()
+
+    def stop(self, grace: float = GRACE) -> bool:
+        """Begin no sync any more, and let those that run end at their next page; return whether all have ended.
+
+        One that has not within `grace` seconds is left behind: what it has committed stays, and another worker
+        takes over.
+        """
+        self._is_stopping.set()
+        end = time.monotonic() + grace
+        scheduler = Thread(target=self._scheduler.shutdown, name="stops the scheduler", daemon=True)
+        scheduler.start()
+        for thread in (scheduler, *list(self._running.values())):
+            thread.join(max(0.0, end - time.monotonic()))
+        self._monitor.__exit__()
+        if not scheduler.is_alive():
+            self._agenda.close()
+        left = sorted(self._running)
+        self._log.info("stopped", **({"left_behind": left} if left else {}))
+        return not (left or scheduler.is_alive())
+
+    def reload(self) -> None:
+        """Take the configuration as it is now; a bad one is refused, and the old one stays."""
+        try:
+            config = _paced(self._configure())
+        except ConfigError as error:
+            for complaint in error.complaints:
+                self._log.error("configuration refused, the old one stays", complaint=complaint)
+            return
+        if config.daemon != self._config.daemon:
+            self._log.warning("daemon.listen takes effect when the daemon is started anew")
+        self._reloaded = config
+        self._log.info("configuration reloaded", memberships=len(config.memberships))
+
+    def tick(self) -> None:
+        """Look what is due, and begin it."""
+        self._ticked_at = time.monotonic()
+        if self._reloaded:
+            self._take_over(self._reloaded)
+        if self._trouble.may_try() and not self._is_stopping.is_set():
+            self._look()
+        self._ticked_at = time.monotonic()
+
+    def _take_over(self, config: Config) -> None:
+        self._reloaded = None
+        self._agenda.close()
+        # Whoever reloads has mended something: what was put off is tried at once.
+        self._config, self._agenda = config, Agenda(config, hasten=True)
+        roles.forget_refusals()
+
+    def _look(self) -> None:
+        try:
+            due = self._agenda.due(list(self._running), _DUE_AT_ONCE)
+            if time.monotonic() - self._shown_at >= _FRESHNESS_EVERY:
+                self._metrics.show(self._agenda.freshness())
+                self._shown_at = time.monotonic()
+        except DatabaseError as error:
+            self._trouble.met(str(error), in_a_sync=False)
+        else:
+            self._trouble.passed(in_a_sync=False)
+            self._begin(due)
+        self._metrics.database_up(is_up=self._trouble.reason is None)
+
+    def _begin(self, due: Sequence[Membership]) -> None:
+        """Let workers take what is due, each the next one when it has done with one."""
+        # While there is trouble, one that tries is enough.
+        slots = 1 if self._trouble.reason else self._config.aws.max_concurrency
+        with self._lock:
+            self._due, self._slots = deque(due), slots
+            wanted = min(slots - len(self._running), len(due))
+        for _ in range(wanted):
+            try:
+                Thread(target=self._work, name="syncs", daemon=True).start()
+            except RuntimeError as error:  # the machine has no thread left
+                self._log.error("cannot begin a sync", reason=str(error))
+
+    def _work(self) -> None:
+        membership = self._next(None)
+        while membership is not None:
+            self._sync(membership)
+            membership = self._next(membership)
+
+    def _next(self, done: Membership | None) -> Membership | None:
+        """Put down what is done, and take up what is due: no other worker comes in between."""
+        with self._lock:
+            if done is not None:
+                del self._running[done.id]
+            is_enough = self._is_stopping.is_set() or (done is not None and self._trouble.reason)
+            while self._due and not is_enough and len(self._running) < self._slots:
+                membership = self._due.popleft()
+                if membership.id not in self._running:  # taken up since the database was looked at
+                    self._running[membership.id] = current_thread()
+                    return membership
+            return None
+
+    def _sync(self, membership: Membership) -> None:
+        try:
+            self._take(sync_membership(self._config, membership, self._watch, if_due=True))
+        except Exception:  # noqa: BLE001 - a fault in one sync is recorded, and must not end the others
+            self._log.exception("a fault of this program: please report it", membership=membership.id)
+            self._trouble.met("a sync met a fault of this program", in_a_sync=True)
+
+    def _watch(self, _: Progress) -> None:
+        if self._is_stopping.is_set():
+            raise StoppedError
+
+    def _take(self, report: SyncReport) -> None:
+        """Tell what came of a sync; one that could not even open its run tells of the database instead."""
+        if report.outcome == "busy":
+            return
+        if report.run_id is None:
+            if report.error_class != "Stopped":
+                self._trouble.met(str(report.error), in_a_sync=True)
+            return
+        self._trouble.passed(in_a_sync=True)
+        self._metrics.observe(report)
+        is_in_order = report.is_fine or report.error_class == "Stopped"
+        say = self._log.info if is_in_order else self._log.warning
+        say("synced", **_told(report))
+
+    def is_alive(self) -> str | None:
+        """Say why the process should be started again; None if it should not."""
+        age = self._since_tick()
+        return f"the scheduler has not ticked for {age:.0f} s" if age > _DEAD else None
+
+    def is_ready(self) -> str | None:
+        """Say why nothing can be synced now; None if it can."""
+        return self._trouble.reason
+
+    def _since_tick(self) -> float:
+        return time.monotonic() - self._ticked_at
+
+    def _schedule(self) -> None:
+        self._scheduler.add_job(
+            self.tick,
+            "interval",
+            seconds=_TICK,
+            id=_JOB,
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
+            replace_existing=True,
+        )
+
+    def _keep_awake(self) -> None:
+        """Wake the scheduler where it sleeps too long: it waits by the host's clock, which may be set back."""
+        while not self._is_stopping.wait(_TICK):
+            if self._since_tick() > _ASLEEP:
+                self._scheduler.reschedule_job(_JOB, trigger="interval", seconds=_TICK)
+
+
+def _paced(config: Config) -> Config:
+    return config.model_copy(update={"aws": config.aws.paced()})
+
+
+def _told(report: SyncReport) -> dict[str, object]:
+    """Return the fields of a sync's line: what was set aside is counted, and stands in the run's record."""
+    counts = asdict(report.counts)
+    del counts["rejections"]
+    return {
+        "membership": report.membership_id,
+        "outcome": report.outcome,
+        "run_id": report.run_id,
+        "seconds": round(report.seconds, 3),
+        **counts,
+        "overruns": report.overruns,
+        "error_class": report.error_class,
+        "error": report.error,
+    }
