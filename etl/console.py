@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
 _WIDTH_ELSEWHERE = 160  # columns of a table that goes to a file or a pipe
+_BARS = 20  # more would not fit on a small terminal
 
 Advance = Callable[[str, int, int], None]
 """Called with a name, the amount done, and the amount expected (0: not known)."""
@@ -68,9 +70,12 @@ class Console:
         self._rich().print(table)
 
     @contextmanager
-    def progress(self) -> Iterator[Advance]:
-        """Show a bar for each name that is advanced, on a terminal; elsewhere nothing."""
-        if self.as_json or not self._err.isatty():
+    def progress(self, *, wanted: bool = True) -> Iterator[Advance]:
+        """Show a bar for each name that is advanced, on a terminal and if wanted; else nothing.
+
+        Of very many, those that were advanced last are shown. Names are advanced from any thread.
+        """
+        if self.as_json or not self._err.isatty() or not wanted:
             yield lambda _name, _done, _expected: None
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn  # noqa: PLC0415,I001 - likewise
@@ -78,14 +83,19 @@ class Console:
 
         name_column = TextColumn("{task.description}", markup=False)
         columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        tasks: dict[str, TaskID] = {}
+        tasks: dict[str, TaskID] = {}  # advanced last, stands last
+        lock = Lock()
         with Progress(*columns, console=RichConsole(file=self._err), transient=True) as progress:
+            progress.console.show_cursor()  # hidden, it would stay so if we were killed
 
             def advance(name: str, done: int, expected: int) -> None:
                 total = max(done, expected) if expected else None
-                if name not in tasks:
-                    tasks[name] = progress.add_task(printable(name), total=total)
-                progress.update(tasks[name], completed=done, total=total)
+                with lock:
+                    if name not in tasks and len(tasks) == _BARS:
+                        progress.remove_task(tasks.pop(next(iter(tasks))))
+                    task = tasks.pop(name, None)
+                    tasks[name] = progress.add_task(printable(name), total=total) if task is None else task
+                    progress.update(tasks[name], completed=done, total=total)
 
             self._live = progress.console
             try:

@@ -54,6 +54,8 @@ class Daemon:
         self._slots = 0
         self._running: dict[str, Thread] = {}
         self._is_stopping = Event()
+        self.left_behind: list[str] = []
+        """What had not ended when the daemon did: then only the end of the process ends it."""
         self._ticked_at = time.monotonic()
         self._shown_at = -_FRESHNESS_EVERY
         self._trouble = Trouble(log)
@@ -81,8 +83,8 @@ class Daemon:
         if not self._is_stopping.is_set():
             self.stop()
 
-    def stop(self, grace: float = GRACE) -> bool:
-        """Begin no sync any more, and let those that run end at their next page; return whether all have ended.
+    def stop(self, grace: float = GRACE) -> None:
+        """Begin no sync any more, and let those that run end at their next page.
 
         One that has not within `grace` seconds is left behind: what it has committed stays, and another worker
         takes over.
@@ -96,9 +98,8 @@ class Daemon:
         self._monitor.__exit__()
         if not scheduler.is_alive():
             self._agenda.close()
-        left = sorted(self._running)
-        self._log.info("stopped", **({"left_behind": left} if left else {}))
-        return not (left or scheduler.is_alive())
+        self.left_behind = sorted(self._running) + ["the scheduler"] * scheduler.is_alive()
+        self._log.info("stopped", left_behind=self.left_behind)
 
     def reload(self) -> None:
         """Take the configuration as it is now; a bad one is refused, and the old one stays."""
@@ -107,6 +108,9 @@ class Daemon:
         except ConfigError as error:
             for complaint in error.complaints:
                 self._log.error("configuration refused, the old one stays", complaint=complaint)
+            return
+        except Exception:  # noqa: BLE001 - whoever reloads a running daemon does not want to end it
+            self._log.exception("a fault of this program: please report it; the old configuration stays")
             return
         if config.daemon != self._config.daemon:
             self._log.warning("daemon.listen takes effect when the daemon is started anew")

@@ -14,7 +14,9 @@ import tempfile
 import termios
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from sqlalchemy import text
 from test_console import screen
 
 from etl import database, tables
+from etl.cli.sync import is_news
 from etl.demo import answers
 from etl.demo.clock import Clock
 from etl.demo.endpoint import Endpoint
@@ -33,6 +36,8 @@ from etl.demo.request import Request
 from etl.demo.scenario import populate
 from etl.demo.world import World
 from etl.local_postgres import LocalPostgres
+from etl.store import Counts
+from etl.sync import SyncReport
 
 LIST = "ListTrainedModelInferenceJobs"
 SECRET = "s3cr3t"  # noqa: S105 - of a database that is not there
@@ -42,7 +47,9 @@ AT_ONCE = 5  # seconds that a busy machine may take for what takes none
 PAGES = 40
 COMMANDS = (
     "sync",
+    "daemon",
     "status",
+    "doctor",
     "verify",
     "demo",
     "db upgrade",
@@ -225,6 +232,7 @@ def test_sync_says_in_json_what_it_did(cli: Cli, world: World, clock: Clock, mem
         "replaced_characters": 0,
         "rejections": [],
         "unknown_statuses": {},
+        "overruns": 0,
         "error_class": None,
         "error": None,
     }
@@ -250,13 +258,58 @@ def test_sync_says_what_else_happened_only_where_it_did(cli: Cli, world: World, 
     assert said.code == 1
 
 
+def test_quiet_tells_of_what_changed_or_failed_only(
+    configure: Configure, make_etl: MakeEtl, endpoint: Endpoint, world: World, three: list[str]
+) -> None:
+    make_etl().sweep()
+    world.create_job(world.memberships[three[0]])
+    endpoint.on(lambda request: request.membership == three[1], answers.error("ValidationException"))
+    said = configure().run("sync", "--quiet")
+    assert said.code == 1
+    assert {report["membership_id"]: report["outcome"] for report in said.objects} == {
+        three[0]: "complete",
+        three[1]: "failed",
+    }
+    assert [line.split(": ")[1] for line in said.complaints] == [three[1]]
+
+
+def test_quiet_is_silent_on_a_terminal_too_where_nothing_changed(cli: Cli, etl: Etl, world: World) -> None:
+    (membership,) = world.memberships.values()
+    world.create_job(membership)
+    etl.sync()
+    assert cli.run_on_terminal("sync", "--quiet") == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("counts", "is_told"),
+    [
+        ({"jobs_new": 1}, True),
+        ({"jobs_changed": 1}, True),
+        ({"transitions": 1}, True),
+        ({"jobs_absent": 1}, True),
+        ({"jobs_rejected": 1}, True),
+        ({"unknown_statuses": Counter(ON_THE_MOON=1)}, True),
+        ({"pages": 1, "jobs_listed": 3, "jobs_unchanged": 2, "jobs_stale": 1, "replaced_characters": 1}, False),
+    ],
+)
+def test_quiet_tells_of_every_change(counts: dict[str, Any], is_told: bool) -> None:
+    assert is_news(SyncReport(NOBODY, "complete", counts=Counts(**counts))) is is_told
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_told"), [("busy", False), ("partial", True), ("failed", True), ("fenced", True)]
+)
+def test_quiet_tells_of_every_failure(outcome: str, is_told: bool) -> None:
+    assert is_news(SyncReport(NOBODY, outcome)) is is_told
+
+
 def test_on_a_terminal_a_bar_goes_and_a_line_stays(long: Cli, endpoint: Endpoint, membership: Membership) -> None:
+    endpoint.latency_seconds = 0.02
     code, written = long.run_on_terminal("sync")
     assert code == 0
     assert "━" in written
     assert re.search(r"\d+/\?", written)
     assert [line.split()[:4] for line in screen(written)] == [[membership.id, "complete", "40", "pages"]]
-    endpoint.latency_seconds = 0.02
     assert re.search(rf"\d+/{PAGES}\b", long.run_on_terminal("sync")[1])
 
 
@@ -343,11 +396,13 @@ def test_a_membership_that_another_worker_is_syncing_is_in_good_hands(long: Cli,
     first = long.start("sync")
     try:
         wait_for(lambda: len(endpoint.requests) == 2)
-        second = long.run("sync")
+        second, quiet = map(ended, (long.start("sync"), long.start("sync", "--quiet")))
     finally:
+        endpoint.latency_seconds = 0
         hold.set()
     assert [report["outcome"] for report in second.objects] == ["busy"]
     assert (second.code, second.err) == (0, "")
+    assert quiet == Said(0, "", "")
     assert ended(first).code == 0
 
 
@@ -372,7 +427,7 @@ def test_a_signal_stops_it_at_the_next_page_and_what_was_read_is_stored(
     assert at.done.is_set()
     (report,) = said.objects
     assert (said.code, report["outcome"], report["error_class"]) == (1, "partial", "Stopped")
-    assert 10 <= report["pages"] < PAGES / 2
+    assert 9 <= report["pages"] < PAGES / 2
     assert said.complaints == [f"etl: {report['membership_id']}: Stopped: asked to stop"]
     etl = make_etl()
     assert etl.query("SELECT count(*) FROM cleanrooms.inference_jobs") == [{"count": report["pages"]}]
@@ -381,25 +436,51 @@ def test_a_signal_stops_it_at_the_next_page_and_what_was_read_is_stored(
     ]
 
 
+def test_who_is_asked_to_stop_begins_no_other_membership(
+    configure: Configure, endpoint: Endpoint, make_etl: MakeEtl, three: list[str]
+) -> None:
+    assert three
+    process: list[subprocess.Popen[str]] = []
+    at = At(endpoint, 1, lambda: process[0].send_signal(signal.SIGINT))
+    endpoint.latency_seconds = 0.3
+    process.append(configure(aws={"endpoint_url": endpoint.url, "max_concurrency": 1}).start("sync"))
+    said = ended(process[0])
+    assert at.done.is_set()
+    (report,) = said.objects
+    assert said.code == 1
+    assert said.complaints == [
+        f"etl: {report['membership_id']}: Stopped: asked to stop",
+        "etl: asked to stop before 2 of 3 memberships were begun",
+    ]
+    assert make_etl().query("SELECT count(*) FROM cleanrooms.sync_runs") == [{"count": 1}]
+
+
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_it_at_once(cli: Cli, endpoint: Endpoint, second: int) -> None:
-    endpoint.on(LIST, answers.slow(60))
-    process = cli.start("sync")
-    wait_for(lambda: bool(endpoint.requests))
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    assert process.poll() is None
-    process.send_signal(second)
-    began = time.monotonic()
-    assert ended(process).code == -second
-    assert time.monotonic() - began < AT_ONCE
+def test_a_second_signal_ends_it_at_once(
+    cli: Cli, make_etl: MakeEtl, world: World, second: signal.Signals
+) -> None:
+    (membership,) = world.memberships.values()
+    world.create_job(membership)
+    etl = make_etl()
+    waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'cleanrooms_etl.inference_job'::regclass"
+    with database.connect(etl.config.database.address()) as connection, connection.begin():
+        connection.execute(text("LOCK TABLE cleanrooms_etl.inference_job"))
+        process = cli.start("sync")
+        wait_for(lambda: bool(etl.query(waiting)))
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(second)
+        began = time.monotonic()
+        assert ended(process).code == 128 + second
+        assert time.monotonic() - began < AT_ONCE
 
 
 def test_after_kill_9_the_next_sync_puts_everything_right(
     long: Cli, endpoint: Endpoint, make_etl: MakeEtl
 ) -> None:
     process: list[subprocess.Popen[str]] = []
-    at = At(endpoint, 20, lambda: process[0].send_signal(signal.SIGKILL))
+    at = At(endpoint, 10, lambda: process[0].send_signal(signal.SIGKILL))
     process.append(long.start("sync"))
     assert ended(process[0]).code == -signal.SIGKILL
     assert at.done.is_set()
@@ -422,6 +503,106 @@ def test_a_reader_who_has_had_enough_causes_no_traceback(configure: Configure, t
     assert (said.code, said.err) == (1, "")
 
 
+# daemon
+
+Daemon = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start_daemon() -> Iterator[Daemon]:
+    """Start a daemon on a port that is free."""
+    with ExitStack() as stack:
+
+        def start(cli: Cli, *words: str, **environ: str) -> "subprocess.Popen[str]":
+            process = cli.start("daemon", *words, ETL_DAEMON_LISTEN="127.0.0.1:0", **environ)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            limit = threading.Timer(60, process.kill)  # who reads from it then reads its end
+            stack.callback(limit.cancel)
+            limit.start()
+            return process
+
+        yield start
+
+
+def told(process: "subprocess.Popen[str]", event: str) -> dict[str, Any]:
+    """Read the daemon's log up to an event."""
+    assert process.stdout
+    for line in process.stdout:
+        read: dict[str, Any] = json.loads(line)
+        if read["event"] == event:
+            return read
+    raise AssertionError(f"it ended without {event}")
+
+
+def test_a_daemon_syncs_what_is_due_and_ends_well_when_told_to(
+    cli: Cli, start_daemon: Daemon, world: World, membership: Membership
+) -> None:
+    world.create_job(membership)
+    daemon = start_daemon(cli)
+    synced = told(daemon, "synced")
+    assert (synced["membership"], synced["jobs_new"]) == (membership.id, 1)
+    daemon.send_signal(signal.SIGTERM)
+    said = ended(daemon)
+    assert (said.code, said.objects[-1]["event"], said.err) == (0, "stopped", "")
+
+
+def test_a_daemon_takes_a_new_configuration_and_refuses_a_bad_one(
+    configure: Configure, start_daemon: Daemon, tmp_path: Path, membership: Membership
+) -> None:
+    assert membership
+    (tmp_path / "file").touch()
+    daemon = start_daemon(configure(membership=[{"id": NOBODY, "region": "us-east-1"}]), ETL_HOME="file")
+    told(daemon, "started")
+
+    def complaint(**sections: Any) -> str:
+        configure(**sections)
+        daemon.send_signal(signal.SIGHUP)
+        return str(told(daemon, "configuration refused, the old one stays")["complaint"])
+
+    assert complaint(membership=None).startswith("no membership is configured")
+    assert complaint(aws={"page_size": 101}).startswith("etl.toml: aws.page_size: ")
+    assert "set database.url" in complaint(database=None)  # where no private Postgres can be
+    configure()
+    daemon.send_signal(signal.SIGHUP)
+    while told(daemon, "synced")["membership"] != membership.id:
+        pass
+
+
+def test_a_daemon_waits_for_its_database(bare: Cli, start_daemon: Daemon) -> None:
+    bare.configure(database={"url": NOWHERE}, membership=[{"id": NOBODY, "region": "us-east-1"}])
+    daemon = start_daemon(bare, "--text")
+    assert daemon.stdout
+    assert "cannot reach the database" in next(line for line in daemon.stdout if " started " not in line)
+    daemon.send_signal(signal.SIGTERM)
+    said = ended(daemon)
+    assert (said.code, SECRET in said.out) == (0, False)
+
+
+def test_a_daemon_logs_what_libraries_say_as_it_logs_its_own(bare: Cli, start_daemon: Daemon) -> None:
+    bare.configure(database={"url": NOWHERE}, membership=[{"id": NOBODY, "region": "us-east-1"}])
+    library = (
+        "import logging, threading, time\ndef speak():\n  while True: time.sleep(0.1); logging.warning('odd')\n"
+    )
+    (bare.folder / "sitecustomize.py").write_text(f"{library}threading.Thread(target=speak, daemon=True).start()")
+    path = os.pathsep.join(filter(None, (str(bare.folder), os.environ.get("PYTHONPATH"))))
+    assert told(start_daemon(bare, PYTHONPATH=path), "odd")["level"] == "warning"
+
+
+def test_a_daemon_has_nothing_to_do_without_a_membership(bare: Cli) -> None:
+    said = bare.run("daemon")
+    assert (said.code, said.out, len(said.complaints)) == (2, "", 1)
+    assert "no membership is configured" in said.err
+
+
+def test_a_daemon_that_can_have_no_private_postgres_says_so_and_ends(bare: Cli) -> None:
+    (bare.folder / "file").touch()
+    bare.configure(membership=[{"id": NOBODY, "region": "us-east-1"}])
+    said = bare.run("daemon", ETL_HOME="file")
+    assert (said.code, said.out, len(said.complaints)) == (3, "", 1)
+    assert "set database.url" in said.err
+
+
 # The configuration
 
 
@@ -430,13 +611,13 @@ def test_the_file_is_the_one_named_else_the_environments_else_the_folders(bare: 
         url = NOWHERE.removesuffix("etl") + str(number)
         (bare.folder / name).write_text(as_toml({"database": {"url": url}}))
 
-    def database_of(*words: str, **environ: str) -> str:
-        return bare.run("db", "url", *words, **environ).out.strip().rpartition("/")[2]
-
-    assert database_of() == "0"
-    assert database_of(ETL_CONFIG="environ.toml") == "1"
-    assert database_of("--config", "named.toml", ETL_CONFIG="environ.toml") == "2"
-    assert database_of("--config", "named.toml", ETL_DATABASE_URL="postgresql://x@y/3") == "3"
+    started = [
+        bare.start("db", "url"),
+        bare.start("db", "url", ETL_CONFIG="environ.toml"),
+        bare.start("db", "url", "--config", "named.toml", ETL_CONFIG="environ.toml"),
+        bare.start("db", "url", "--config", "named.toml", ETL_DATABASE_URL="postgresql://x@y/3"),
+    ]
+    assert [said.out.strip().rpartition("/")[2] for said in map(ended, started)] == ["0", "1", "2", "3"]
 
 
 def test_without_a_configuration_it_says_what_to_write(bare: Cli) -> None:
@@ -701,8 +882,7 @@ def test_psql_gets_the_password_where_nobody_else_can_read_it(cli: Cli, database
 
 
 def test_start_and_stop_serve_the_private_postgres_only(cli: Cli) -> None:
-    for command in ("start", "stop"):
-        said = cli.run("db", command)
+    for said in map(ended, [cli.start("db", "start"), cli.start("db", "stop")]):
         assert (said.code, len(said.complaints)) == (2, 1)
         assert "database.url is set" in said.err
 
@@ -735,6 +915,14 @@ def test_without_a_url_sync_starts_and_migrates_the_private_postgres(
     assert (report["outcome"], report["jobs_new"]) == ("complete", 1)
     assert private.run("status").code == 0
     assert private.run("verify").code == 0
+
+
+def test_without_a_url_a_daemon_starts_and_migrates_the_private_postgres(
+    private: Cli, start_daemon: Daemon, membership: Membership
+) -> None:
+    private.run("db", "stop")
+    daemon = start_daemon(private)
+    assert told(daemon, "synced")["membership"] == membership.id
 
 
 def test_the_url_of_the_private_postgres_is_a_line_that_opens_it(private: Cli) -> None:
@@ -802,12 +990,15 @@ def commands_of(help_text: str) -> list[str]:
     return re.findall(r"^  ([a-z]+) ", help_text.partition("Commands:")[2], re.MULTILINE)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["sync", "--help"], ["db", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["sync", "--help"], ["daemon", "--help"], ["db", "--help"], ["--version"]]
+)
 def test_help_waits_for_nothing_heavy(bare: Cli, words: list[str]) -> None:
     said = bare.run(*words, program=[sys.executable, "-X", "importtime", "-m", "etl"])
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in said.complaints}
     assert "click" in imported
-    assert not imported & {"boto3", "botocore", "sqlalchemy", "alembic", "psycopg", "pydantic", "rich"}
+    heavy = {"alembic", "apscheduler", "boto3", "botocore", "prometheus_client", "psycopg", "pydantic", "rich"}
+    assert not imported & (heavy | {"sqlalchemy", "structlog"})
 
 
 def test_the_script_is_the_module(bare: Cli) -> None:

@@ -7,7 +7,9 @@ import pty
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from threading import Thread
 from typing import Any, TextIO
 
 import pytest
@@ -41,25 +43,28 @@ def as_json(out: io.StringIO, err: io.StringIO) -> Console:
 
 
 class Terminal:
-    """A pseudo-terminal: what is written to `file` is read back by `shown`."""
+    """A pseudo-terminal: what is written to `file` is told by `shown`."""
 
     def __init__(self) -> None:
         self._master, slave = pty.openpty()
         self.file = os.fdopen(slave, "w")
+        self._parts: list[bytes] = []
+        self._reader = Thread(target=self._read)  # a terminal that nobody reads soon takes no more
+        self._reader.start()
 
     def shown(self) -> str:
-        self.file.close()
-        parts: list[bytes] = []
-        while part := self._read():
-            parts.append(part)
-        os.close(self._master)
-        return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(parts).decode())  # but for colours
+        self.close()
+        return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(self._parts).decode())  # but for colours
 
-    def _read(self) -> bytes:
-        try:
-            return os.read(self._master, 65536)
-        except OSError:  # the other end is closed, and all is read
-            return b""
+    def close(self) -> None:
+        self.file.close()
+        self._reader.join()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # the other end is closed, and all is read
+            while part := os.read(self._master, 65536):
+                self._parts.append(part)
+        os.close(self._master)
 
 
 @pytest.fixture
@@ -69,7 +74,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
         monkeypatch.delenv(name, raising=False)
     opened = Terminal()
     yield opened
-    opened.file.close()
+    opened.close()
 
 
 def lines(stream: io.StringIO) -> list[str]:
@@ -236,6 +241,24 @@ def test_progress_towards_an_unknown_end_claims_no_share(terminal: Terminal) -> 
 def test_more_than_was_expected_is_no_more_than_all(terminal: Terminal) -> None:
     watch_progress(terminal.file, terminal.file, expected=3)
     assert " 4/4 " in terminal.shown()
+
+
+def test_of_very_many_names_those_advanced_last_are_shown(terminal: Terminal) -> None:
+    with Console(as_json=False, out=terminal.file, err=terminal.file).progress() as advance:
+        for name in ("first", *(f"name {number}" for number in range(19)), "first", "last"):
+            advance(name, 1, 2)
+    bars = screen(terminal.shown().rpartition("\x1b[?25h")[0])  # before they go
+    assert {bar.partition("━")[0].strip() for bar in bars} == {
+        "first",
+        *(f"name {n}" for n in range(1, 19)),
+        "last",
+    }
+
+
+def test_who_is_killed_leaves_the_terminal_its_cursor(terminal: Terminal) -> None:
+    watch_progress(terminal.file, terminal.file)
+    before = terminal.shown().partition("━")[0]
+    assert re.findall(r"\x1b\[\?25([lh])", before)[-1] == "h"
 
 
 def test_lines_for_a_file_stay_out_of_a_terminals_progress(terminal: Terminal, out: io.StringIO) -> None:

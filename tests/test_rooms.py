@@ -25,21 +25,55 @@ MAY_IMPORT = {
     "reconcile": {"jobs", "tables"},
     "absence": {"jobs", "reconcile", "tables"},
     "wire": set(),
-    "clients": {"config", "wire"},
+    "pace": set(),
+    "roles": {"backoff"},
+    "clients": {"config", "pace", "roles", "wire"},
     "source": {"clients", "config", "wire"},
-    "store": {"absence", "jobs", "reconcile", "tables"},
-    "writer": {"store"},
-    "sync": {"absence", "config", "database", "jobs", "source", "store", "writer"},
-    "sweep": {"config", "database", "store", "sync"},
+    "store": {"absence", "jobs", "leases", "reconcile", "tables"},
+    "leases": {"tables"},
+    "writer": {"leases"},
+    "ahead": set(),
+    "backoff": set(),
+    "timetable": {"backoff", "config"},
+    "run": {
+        "absence", "ahead", "config", "database", "jobs", "leases", "source", "store", "timetable", "writer",
+    },
+    "sync": {"config", "database", "leases", "run", "store"},
+    "sweep": {"config", "database", "leases", "run", "sync"},
+    "agenda": {"config", "database", "leases", "sweep"},
+    "log": {"console"},
+    "trouble": set(),
+    "metrics": {"pace", "sync", "tables"},
+    "monitor": {"console"},
+    "daemon": {
+        "agenda", "config", "database", "metrics", "monitor", "pace", "roles", "run", "sync", "trouble",
+    },
+    "doctor": {
+        "ahead", "clients", "config", "console", "database", "local_postgres", "roles", "source", "tables",
+    },
     "tour": {"config", "console", "database", "demo", "sweep"},
-    "cli": {"config", "console", "database", "local_postgres", "sweep", "sync", "tables", "tour", "verify"},
+    "cli": {
+        "config",
+        "console",
+        "daemon",
+        "database",
+        "doctor",
+        "local_postgres",
+        "log",
+        "run",
+        "sweep",
+        "sync",
+        "tables",
+        "tour",
+        "verify",
+    },
     "__main__": {"cli"},
     "migrations": {"config", "database", "tables", "local_postgres"},
-}
+}  # fmt: skip
 
 # What is known of AWS, and what is known of the database.
-AWS = {"source", "clients", "wire"}
-DATABASE = {"tables", "reconcile", "absence", "store", "writer", "database", "verify"}
+AWS = {"source", "clients", "roles", "wire"}
+DATABASE = {"tables", "reconcile", "absence", "leases", "store", "writer", "database", "verify"}
 
 # Where the shell begins: these are handed the operator's environment, or tell the time to people.
 SHELL = {"cli", "tour", "demo", "migrations"}
@@ -100,8 +134,9 @@ def test_the_list_names_no_room_and_no_way_that_is_not_there() -> None:
     assert rooms() == MAY_IMPORT
 
 
-def test_aws_and_the_database_meet_in_sync_alone() -> None:
-    assert [room for room, imported in rooms().items() if imported & AWS] == ["clients", "source", "sync"]
+def test_aws_and_the_database_meet_in_a_run_in_the_daemon_and_at_the_doctor_s_alone() -> None:
+    asking = {room for room, imported in rooms().items() if imported & AWS}
+    assert asking == {"clients", "source", "run", "daemon", "doctor"}
     assert not any(reach(room) & AWS for room in DATABASE)
     assert not any(reach(room) & DATABASE for room in AWS)
 

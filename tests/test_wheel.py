@@ -94,7 +94,7 @@ def test_an_installed_wheel_migrates_syncs_and_tells(
     def etl(*words: str) -> str:
         return run(installed / "etl", *words, "--text", cwd=tmp_path, **settings)
 
-    assert etl("db", "upgrade") == "migrated from nothing to 0001\n"
+    assert etl("db", "upgrade") == "migrated from nothing to 0002\n"
     assert "complete  1 page  1 listed  1 new" in etl("sync")
     assert f"{membership.id} " in etl("status")
     assert etl("db", "current") == "0001\n"

@@ -1,0 +1,73 @@
+"""From what the operator wrote to what a command works with: the settings, and the database that they mean."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from etl.config import Config
+    from etl.local_postgres import LocalPostgres
+
+# Imported by every command: what they do not all need is imported when it is called for.
+# ruff: noqa: PLC0415
+
+
+def configuration(file: Path | None) -> "Config":
+    """Read file and environment; raises `ConfigError`."""
+    from etl.config import load
+
+    return load(file, os.environ)
+
+
+def with_memberships(config: "Config") -> "Config":
+    """Return the configuration; raises `ConfigError` if it has no membership, and so nothing to sync."""
+    from etl.config import ConfigError
+
+    if not config.memberships:
+        raise ConfigError(["no membership is configured: add [[membership]] with its id and region to the file"])
+    return config
+
+
+def address(config: "Config") -> str:
+    """Return the URL of the database: where none is set, that of the private local Postgres, which is started."""
+    return config.database.address() if config.database.url else local_postgres().start()
+
+
+def local_postgres() -> "LocalPostgres":
+    """Return the private Postgres of this machine, running or not."""
+    from etl.local_postgres import LocalPostgres
+
+    return LocalPostgres.from_environ(os.environ)
+
+
+def with_database(config: "Config") -> "Config":
+    """Return the configuration with a database URL: where none is set, that of the private local Postgres.
+
+    That one alone is started and migrated by itself. Raises `LocalPostgresError` or `DatabaseError`.
+    """
+    from pydantic import SecretStr
+
+    from etl import database
+    from etl.config import Database
+
+    if config.database.url is not None:
+        return config
+    url = address(config)
+    with database.connect(url) as connection:
+        if database.is_older(database.current_revision(connection)):
+            database.upgrade(connection)
+    return config.model_copy(update={"database": Database(url=SecretStr(url))})
+
+
+@contextmanager
+def connected(config: "Config") -> "Iterator[Connection]":
+    """Connect to a database that is migrated; raises `DatabaseError`."""
+    from etl import database
+
+    with database.connect(with_database(config).database.address()) as connection:
+        database.check_revision(connection)
+        yield connection

@@ -1,0 +1,59 @@
+"""What a user can mend: one clear line and its exit code. Whatever else is raised is a bug, and flies."""
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from etl.console import Console
+
+# What they come from is imported when an error is there, so that `etl --help` answers at once.
+# ruff: noqa: PLC0415
+
+EXIT_TROUBLE = 1
+EXIT_CONFIGURATION = 2
+EXIT_DATABASE = 3
+
+
+class Etl(click.Group):
+    """The command group: whatever a user can cause ends in one clear line and its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # click's own: --help, a wrong option, Ctrl-C
+        except Exception as error:
+            if trouble := _trouble(error):
+                fail(*trouble)
+            raise
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with a complaint and an exit code."""
+    Console(as_json=False).complain(message)
+    sys.exit(code)
+
+
+def _trouble(error: Exception) -> tuple[str, int] | None:
+    """Say what a user can mend, with its exit code; None if the error is a fault of this program."""
+    from sqlalchemy.exc import DBAPIError
+
+    from etl.config import ConfigError
+    from etl.database import DatabaseError, reason
+    from etl.local_postgres import LocalPostgresError
+
+    match error:
+        case ConfigError():
+            return str(error), EXIT_CONFIGURATION
+        case DatabaseError() | LocalPostgresError():
+            return str(error), EXIT_DATABASE
+        case BrokenPipeError():
+            return None  # whoever read our output has had enough: click ends quietly
+        case OSError():  # standard output, for one, on a full disk
+            return f"the system refused: {error}", EXIT_TROUBLE
+        case DBAPIError():
+            return f"the database failed: {reason(error)}", EXIT_DATABASE
+        case _:
+            return None

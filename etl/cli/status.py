@@ -1,0 +1,43 @@
+"""`etl status`: how fresh each membership is, for people and for a cron monitor."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from etl.cli.configuration import configuration, connected
+from etl.cli.errors import EXIT_TROUBLE
+from etl.cli.options import with_options
+from etl.console import Console
+
+# What fits on a terminal, with the errors below it; programs get it all.
+_SHOWN = ("membership_id", "region", "state", "last_complete_at", "age_seconds", "consecutive_failures")
+
+
+@click.command()
+@with_options
+def status(file: Path | None, as_json: bool | None) -> None:
+    """Show how fresh each membership is.
+
+    Exits with 1 if one is late, failing or was never synced: fit for a cron monitor.
+    """
+    from sqlalchemy import text  # noqa: PLC0415 - `etl --help` need not wait for it
+
+    console = Console(as_json=as_json)
+    config = configuration(file)
+    with connected(config) as connection:
+        rows = connection.execute(text("SELECT * FROM cleanrooms.sync_freshness ORDER BY region, membership_id"))
+        freshness = [dict(row) for row in rows.mappings()]
+    known = {row["membership_id"] for row in freshness}
+    unknown = [membership.id for membership in config.memberships if membership.id not in known]
+    if freshness:
+        console.table("freshness", freshness, list(freshness[0]) if console.as_json else _SHOWN)
+    for row in freshness:
+        if row["last_error"]:
+            console.complain(f"{row['membership_id']}: {row['last_error_class']}: {row['last_error']}")
+    for membership_id in unknown:
+        console.complain(f"{membership_id}: configured, and not synced yet: run `etl sync`")
+    if not known and not unknown:
+        console.complain("no membership is known yet: run `etl sync`")
+    are_fresh = known and not unknown and all(row["state"] == "ok" for row in freshness)
+    sys.exit(0 if are_fresh else EXIT_TROUBLE)

@@ -1,0 +1,130 @@
+"""What can be said of our schema in the database, and of the memberships whose jobs it holds."""
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Connection, text
+
+from etl import database
+from etl.config import Membership
+from etl.database import DatabaseError
+from etl.doctor.findings import Finding, unseen
+from etl.doctor.server import Facts, Visit, reading
+from etl.tables import SCHEMA, VIEWS, job_edit, job_key, metadata, status_transition
+
+_APPEND_ONLY = (job_edit, status_transition)
+
+# By the catalogs: who may not look into a schema may still look at these.
+_LACKING = text("""
+SELECT privilege || ' on ' || relation
+FROM unnest(CAST(:relations AS text[]), CAST(:privileges AS text[])) AS needed (relation, privilege)
+JOIN pg_namespace ON nspname = split_part(relation, '.', 1)
+JOIN pg_class ON relnamespace = pg_namespace.oid AND relname = split_part(relation, '.', 2)
+WHERE NOT CASE relkind
+    WHEN 'S' THEN has_sequence_privilege(pg_class.oid, privilege)
+    ELSE has_table_privilege(pg_class.oid, privilege)
+END
+ORDER BY relation, privilege
+""")
+_SCHEMAS = text("""
+SELECT nspname, has_schema_privilege(oid, 'USAGE') FROM pg_namespace
+WHERE nspname IN (:ours, :views)
+ORDER BY nspname
+""")
+_FRESHNESS = text("SELECT * FROM cleanrooms.sync_freshness")
+
+
+def examine(visit: Visit, memberships: Sequence[Membership], *, is_private: bool) -> Iterator[Finding]:
+    """Look at what our role may do, at the schema's revision, and at how fresh each membership is."""
+    yield (may := rights(visit))
+    if may.verdict != "ok":
+        yield unseen("migrations", visit.subject, f"nor how fresh each membership is: our role {may.said}")
+        return
+    yield (schema := migrations(visit, is_private=is_private))
+    if schema.verdict != "ok":
+        yield unseen("freshness", visit.subject, schema.said)
+        return
+    with reading(visit.connection) as connection:
+        rows = {row["membership_id"]: row for row in connection.execute(_FRESHNESS).mappings()}
+    yield from (freshness(membership.id, rows.get(membership.id)) for membership in memberships)
+
+
+def rights(visit: Visit) -> Finding:
+    """Look at what our role may do."""
+    with reading(visit.connection) as connection:
+        schemas = connection.execute(_SCHEMAS, {"ours": SCHEMA, "views": VIEWS}).all()
+        lacking = [f"USAGE on {name}" for name, may_use in schemas if not may_use]
+        lacking += _lacking(connection)
+    return allowed(visit.subject, visit.facts, lacking, is_migrated=bool(schemas))
+
+
+def _lacking(connection: Connection) -> list[str]:
+    relations, privileges = zip(*_needed(), strict=True)
+    found = connection.execute(_LACKING, {"relations": list(relations), "privileges": list(privileges)})
+    return list(found.scalars())
+
+
+def _needed() -> Iterator[tuple[str, str]]:
+    """Yield what a sync does to each table, and what is read besides."""
+    yield f"{SCHEMA}.alembic_version", "SELECT"
+    yield f"{VIEWS}.sync_freshness", "SELECT"
+    for table in metadata.sorted_tables:
+        yield from ((table.fullname, privilege) for privilege in ("SELECT", "INSERT"))
+        if table not in _APPEND_ONLY:
+            yield table.fullname, "UPDATE"
+    yield f"{job_key.schema}.{job_key.name}", "USAGE"
+
+
+def allowed(subject: str, facts: Facts, lacking: Sequence[str], *, is_migrated: bool) -> Finding:
+    """Judge what our role may do; `lacking` are the privileges that it has not on what is there."""
+    role, name = facts["role"], facts["database"]
+    if not facts["may_stage"]:
+        said, remedy = "may not create temporary tables", f"GRANT TEMPORARY ON DATABASE {name} TO {role};"
+    elif lacking:
+        said, remedy = f"lacks {', '.join(lacking)}", _grants(role)
+    elif not is_migrated and not facts["may_create_schemas"]:
+        said = "may not create schemas, as `etl db upgrade` does"
+        remedy = f"GRANT CREATE ON DATABASE {name} TO {role};"
+    else:
+        may = "may create schemas" if facts["may_create_schemas"] else "leaves `etl db upgrade` to another role"
+        said = f"{role} may read and write what it needs, and {may}; the database belongs to {facts['owner']}"
+        return Finding("rights", "ok", subject, said)
+    return Finding("rights", "fail", subject, f"{role} {said}", f"as an administrator of the database:\n{remedy}")
+
+
+def _grants(role: str) -> str:
+    return (
+        f"GRANT USAGE ON SCHEMA {SCHEMA}, {VIEWS} TO {role};\n"
+        f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {SCHEMA} TO {role};\n"
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {role};\n"
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {VIEWS} TO {role};"
+    )
+
+
+def migrations(visit: Visit, *, is_private: bool) -> Finding:
+    """Compare the schema's revision with the one that this release needs."""
+    revision = database.current_revision(visit.connection)
+    try:
+        database.check_revision(visit.connection)
+    except DatabaseError as error:
+        said, _, remedy = str(error).partition(": ")
+        if is_private and database.is_older(revision):
+            said += "; `etl sync` and `etl daemon` migrate the private Postgres by themselves"
+            return Finding("migrations", "warn", visit.subject, said, remedy)
+        return Finding(
+            "migrations", "fail", visit.subject, said, remedy or "name another database in database.url"
+        )
+    return Finding("migrations", "ok", visit.subject, f"the schema is at revision {revision}")
+
+
+def freshness(membership_id: str, row: Facts | None) -> Finding:
+    """Judge how fresh a membership is, by its row of `sync_freshness`; None: it has none."""
+    if row and row["consecutive_failures"]:
+        said = f"{row['consecutive_failures']:,} failed in a row: {row['last_error_class']}: {row['last_error']}"
+        remedy = f"README.md, When it breaks, tells what to do about {row['last_error_class']}"
+        return Finding("freshness", "fail", membership_id, said, remedy)
+    if row is None or row["state"] == "never":
+        return Finding("freshness", "warn", membership_id, "was never synced", "run `etl sync`, or `etl daemon`")
+    said = f"listed {row['age_seconds']:,.0f} s ago, every {row['expected_seconds']:,.0f} s expected"
+    if row["state"] == "ok":
+        return Finding("freshness", "ok", membership_id, said)
+    return Finding("freshness", "fail", membership_id, f"late: {said}", "look whether cron or `etl daemon` runs")
