@@ -28,6 +28,7 @@ class Agenda:
         self._memberships = {membership.id: membership for membership in config.memberships}
         self._hasten = hasten
         self._connection: Connection | None = None
+        self._is_registered = False
 
     def due(self, busy: Collection[str], most: int) -> list[Membership]:
         """Return at most so many memberships that are due and in nobody's hands, the longest due first.
@@ -47,18 +48,21 @@ class Agenda:
             ]
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Give the connection up; the memberships are registered once more with the next."""
+        self._is_registered = False
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     @contextmanager
     def _look(self) -> Iterator[Connection]:
-        """Yield the connection, in a transaction of a usable schema."""
+        """Yield the connection, in a transaction of a usable schema that knows the memberships."""
         try:
-            connection = self._connection or self._connect()
+            self._connection = connection = self._connection or database.connect(self._config.database.address())
             database.check_revision(connection)
             database.check_writable(connection)
+            if not self._is_registered:
+                self._register(connection)
             with connection.begin():
                 connection.execute(text(f"SET LOCAL statement_timeout = '{_LOOK}'"))
                 yield connection
@@ -69,12 +73,10 @@ class Agenda:
             self.close()
             raise
 
-    def _connect(self) -> Connection:
-        """Connect, and make the memberships known."""
+    def _register(self, connection: Connection) -> None:
         sweep.register(self._config)
-        self._connection = database.connect(self._config.database.address())
         if self._hasten:
-            with self._connection.begin():
-                leases.hasten(self._connection)
-            self._hasten = False
-        return self._connection
+            with connection.begin():
+                leases.hasten(connection)
+        self._hasten = False
+        self._is_registered = True

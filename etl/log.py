@@ -7,7 +7,6 @@ the daemon is there for the jobs, not for its log.
 import json
 import logging
 import math
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,18 +19,7 @@ from structlog.processors import TimeStamper, add_log_level, format_exc_info
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from etl.console import printable
-
-_MASK = "***"
-
-# Greedy, up to the last @: a password may hold one, and a URL that shows too little does no harm.
-_URL_PASSWORD = re.compile(r"(://[^\s/?#:@]*:)\S*@")
-
-_SENSITIVE = r"(?:(?:security|session|next)[-_]?token|signature|secret[-_]?access[-_]?key|password)"
-_IS_SECRET = re.compile(_SENSITIVE, re.IGNORECASE)
-# name=value, "name": "value", 'name': b'value', <name>value</name>
-_NAMED_SECRET = re.compile(
-    rf"""({_SENSITIVE}\\*["']?\s*[=:>]\s*\\*b?)("[^"]*"|'[^']*'|[^\s"'\\&<>,;]+)""", re.IGNORECASE
-)
+from etl.masking import masked
 
 _INDENT = "    "  # before each line of a traceback: none of them looks like an event
 
@@ -120,17 +108,13 @@ def _plain_value(value: object, name: str = "") -> Any:
         case float() if math.isfinite(value):
             return value
         case Mapping():
-            return {_masked(str(key)): _plain_value(held, str(key)) for key, held in value.items()}
+            return {masked(str(key)): _plain_value(held, str(key)) for key, held in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_plain_value(item) for item in value]
         case datetime():
             return value.isoformat()
         case _:
-            return _MASK if _IS_SECRET.search(name) else _masked(str(value))
-
-
-def _masked(text: str) -> str:
-    return _NAMED_SECRET.sub(rf"\1{_MASK}", _URL_PASSWORD.sub(rf"\1{_MASK}@", text))
+            return masked(str(value), name)
 
 
 def _as_json(_: WrappedLogger, _name: str, event: EventDict) -> str:

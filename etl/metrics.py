@@ -157,7 +157,9 @@ class _Buckets:
         labels = ("account", "region")
         rate = GaugeMetricFamily("etl_bucket_requests_per_second", "Present rate", labels=labels)
         limit = GaugeMetricFamily("etl_bucket_limit_requests_per_second", "Configured rate", labels=labels)
-        tokens = GaugeMetricFamily("etl_bucket_tokens", "Requests that may go at once; below 0, how many wait", labels=labels)
+        tokens = GaugeMetricFamily(
+            "etl_bucket_tokens", "Requests that may go at once; below 0, how many wait", labels=labels
+        )
         for state in self._states():
             name = (state.account, state.region)
             rate.add_metric(name, state.requests_per_second)

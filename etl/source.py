@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from etl import clients, wire
 from etl.config import Aws, Membership
+from etl.masking import masked
 
 MAX_PAGES = 100_000
 """A listing longer than ten million jobs is taken for one that never ends."""
@@ -47,9 +48,12 @@ class SourceError(Exception):
 
 
 def _one_line(words: object) -> str:
-    """Return what came over the wire as one line of bounded length that can be stored and shown."""
+    """Return what came over the wire as one line of bounded length that can be stored and shown.
+
+    AWS's own words may quote the request that it refuses, with its session token.
+    """
     plain = "".join(char if char.isprintable() else " " for char in str(words))
-    return " ".join(plain.split())[:_MESSAGE_LIMIT]
+    return " ".join(masked(plain).split())[:_MESSAGE_LIMIT]
 
 
 @dataclass

@@ -7,7 +7,7 @@ from structlog.typing import FilteringBoundLogger
 
 _FIRST_PAUSE = 1.0  # seconds
 _LONGEST_PAUSE = 30.0
-_SAY_AGAIN = 60.0  # seconds until another reason of the same trouble is news: some name another file each time
+_SAY_AGAIN = 60.0  # seconds until a reason that does not last is news: some name another file each time
 
 
 class Trouble:
@@ -33,12 +33,13 @@ class Trouble:
     def met(self, reason: str, *, in_a_sync: bool) -> None:
         """Take note that the work failed."""
         with self._lock:
+            is_lasting = reason == self.reason
             self.reason = reason
             self._is_in_syncs = in_a_sync
             if self.may_try():  # of many who meet it at once the first one makes the pause
                 self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
                 self._again_at = time.monotonic() + self._pause
-            if self._is_news(reason):
+            if self._is_news(reason, is_lasting=is_lasting):
                 self._said, self._said_at = reason, time.monotonic()
                 self._log.error("cannot sync, will try again", reason=reason)
 
@@ -54,6 +55,7 @@ class Trouble:
             self._pause = 0.0
             self._again_at = time.monotonic()
 
-    def _is_news(self, reason: str) -> bool:
+    def _is_news(self, reason: str, *, is_lasting: bool) -> bool:
+        """Tell whether to say it: the first reason, one that lasts, and any after a while."""
         is_late = time.monotonic() - self._said_at > _SAY_AGAIN
-        return self._said is None or (reason != self._said and is_late)
+        return self._said is None or (reason != self._said and (is_lasting or is_late))

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -186,7 +187,10 @@ def test_threads_do_not_write_into_each_others_lines() -> None:
         """A stream that takes a line in pieces."""
 
         def write(self, text: str) -> int:
-            return sum(super(Slow, self).write(piece) for piece in re.findall(r"[\s\S]{1,9}", text))
+            for piece in re.findall(r"[\s\S]{1,20}", text):
+                super().write(piece)
+                time.sleep(0)  # let others write
+            return len(text)
 
     out = Slow()
     log = logger(as_json=True, out=out)
@@ -196,15 +200,10 @@ def test_threads_do_not_write_into_each_others_lines() -> None:
             log.info("turn", thread=number, turn=turn)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # threads take turns in the midst of everything
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert sorted((line["thread"], line["turn"]) for line in objects(out)) == [
         (number, turn) for number in range(4) for turn in range(50)
     ]

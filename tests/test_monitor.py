@@ -432,17 +432,22 @@ def slow_monitor(slow: Slow) -> Iterator[Monitor]:
 
 
 def test_while_all_are_busy_no_thread_is_added_and_afterwards_all_are_served(
-    slow_monitor: Monitor, slow: Slow
+    slow_monitor: Monitor, slow: Slow, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ExitStack() as clients:
-        for _ in range(CONNECTIONS + 3):
+        for _ in range(CONNECTIONS):
             clients.enter_context(silent_client(slow_monitor)).sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         assert soon(lambda: serving_threads() == CONNECTIONS)
-        time.sleep(0.2)
+        newcomers = [clients.enter_context(silent_client(slow_monitor)) for _ in range(2)]
+        assert newcomers[0].recv(1) == b""  # from now on nobody can make room
+        began = time.monotonic()
+        assert newcomers[1].recv(1) == b""
+        assert time.monotonic() - began < 1
         assert serving_threads() == CONNECTIONS
         slow.may_go.set()
         assert soon(lambda: serving_threads() == 0)
         assert ask(slow_monitor, "/healthz").status == 200
+    assert caplog.records == []
 
 
 def test_busy_ones_that_cannot_make_room_leave_it_to_silent_ones(slow_monitor: Monitor, slow: Slow) -> None:
@@ -455,8 +460,10 @@ def test_busy_ones_that_cannot_make_room_leave_it_to_silent_ones(slow_monitor: M
         for _ in range(CONNECTIONS - 2):
             clients.enter_context(silent_client(slow_monitor))
         assert soon(lambda: serving_threads() == CONNECTIONS)
+        began = time.monotonic()
         for _ in range(3):
             assert ask(slow_monitor, "/healthz").status == 200
+        assert time.monotonic() - began < 2
 
 
 def test_a_process_without_free_files_waits_and_answers_again() -> None:
@@ -598,7 +605,7 @@ def test_an_answer_under_way_is_still_given(registry: CollectorRegistry) -> None
     class Slow(Health):
         def is_alive(self) -> str | None:
             asked.set()
-            time.sleep(0.1)
+            time.sleep(0.25)  # longer than the accepting thread takes to end
             return None
 
     answers: list[Answer] = []

@@ -46,7 +46,14 @@ def test_the_same_trouble_is_said_once_however_long_it_lasts(told: Told) -> None
     assert told.reasons() == ["away"]
 
 
-def test_another_reason_is_said_once_a_minute_at_the_most(told: Told) -> None:
+def test_a_reason_that_lasts_is_said_though_another_came_first(told: Told) -> None:
+    for reason in ("connection lost", "refused", "read-only", "read-only", "read-only"):
+        told.trouble.met(reason, in_a_sync=False)
+        told.now += 1
+    assert told.reasons() == ["connection lost", "read-only"]
+
+
+def test_reasons_that_change_each_time_are_said_once_a_minute_at_the_most(told: Told) -> None:
     for number in range(150):
         told.trouble.met(f"no room for file {number}", in_a_sync=True)
         told.now += 1
