@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test check check-deploy format lock clean
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,10 +19,13 @@ test: .venv/dev  ## Run all tests, and measure what they cover
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-check: .venv/dev  ## Check format, lint and types
+check: .venv/dev check-deploy  ## Check format, lint and types, and what is in deploy/
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+check-deploy: .venv/deploy/ready
+	@.venv/deploy/bin/python -m deploy.checks
 
 format: .venv/dev  ## Mend format, and lint where it mends itself
 	$(BIN)/ruff format
@@ -34,6 +37,12 @@ lock: .venv/dev  ## Lock the newest versions that pyproject.toml allows
 		--extra demo --group build --output-file requirements/demo.txt pyproject.toml
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade --quiet \
 		--extra demo --group dev --output-file requirements/dev.txt pyproject.toml
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade --quiet \
+		--output-file requirements/run.txt pyproject.toml
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade --quiet \
+		--group build --output-file requirements/build.txt
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade --quiet \
+		--group deploy --output-file requirements/deploy.txt
 
 clean:  ## Remove what make has made; data of the private Postgres stay
 	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -42,6 +51,13 @@ clean:  ## Remove what make has made; data of the private Postgres stay
 .venv/demo .venv/dev: .venv/%: requirements/%.txt pyproject.toml | .venv/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# The tools that check deploy/ have an environment of their own: they are heavy, and the product never meets them.
+.venv/deploy/ready: requirements/deploy.txt | .venv/bin/python
+	@$(BIN)/python -m venv .venv/deploy
+	@.venv/deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+		--no-compile -r $<
 	@touch $@
 
 .venv/bin/python:

@@ -316,8 +316,8 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]
     for variable, value in sorted(environ.items()):
         prefix, _, rest = variable.partition("_")
         section, _, key = rest.lower().partition("_")
-        if prefix == "ETL" and section in sections and key and value:
-            yield variable, section, key, value
+        if prefix == "ETL" and section in sections and key and value.strip():
+            yield variable, section, key, value.strip()  # secret stores like to add an end of line
 
 
 def _place(settings: Mapping[str, Any], origin: str, detail: ErrorDetails) -> str:

@@ -121,6 +121,10 @@ def test_an_address_that_is_not_set_cannot_be_asked_for() -> None:
         made({}).database.address()
 
 
+def test_space_round_a_variable_is_no_part_of_it() -> None:
+    assert made({}, ETL_DATABASE_URL=" postgresql://db/x\n").database.address() == "postgresql://db/x"
+
+
 # Where it is read
 
 
