@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from etl import database, leases, sweep
 from etl.config import Config, Membership
 
-_LOOK = "10s"  # a statement that takes longer has failed: whoever looks is needed
+_LOOK = "5s"  # a statement that takes longer has failed: whoever looks is needed
 
 
 class Agenda:
@@ -59,12 +59,11 @@ class Agenda:
         """Yield the connection, in a transaction of a usable schema that knows the memberships."""
         try:
             self._connection = connection = self._connection or database.connect(self._config.database.address())
-            database.check_revision(connection)
-            database.check_writable(connection)
-            if not self._is_registered:
-                self._register(connection)
             with connection.begin():
                 connection.execute(text(f"SET LOCAL statement_timeout = '{_LOOK}'"))
+                database.check_revision(connection)
+                database.check_writable(connection)
+                self._register(connection)
                 yield connection
         except DBAPIError as error:
             self.close()
@@ -74,9 +73,10 @@ class Agenda:
             raise
 
     def _register(self, connection: Connection) -> None:
-        sweep.register(self._config)
+        if self._is_registered:
+            return
+        leases.register(connection, sweep.tracked(self._config))
         if self._hasten:
-            with connection.begin():
-                leases.hasten(connection)
+            leases.hasten(connection)
         self._hasten = False
         self._is_registered = True

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-CAP = timedelta(minutes=30)
+CAP = timedelta(minutes=24)
+"""The longest pause; half an hour with what spreads the memberships."""
 
 _THROTTLED = timedelta(seconds=5)
 _DENIED = timedelta(minutes=1)

@@ -26,15 +26,18 @@ from etl.run import Progress, StoppedError
 from etl.sync import SyncReport, sync_membership
 from etl.trouble import Trouble
 
-GRACE = 12.0
+GRACE = 10.0
 """Seconds that syncs have to end in, once the daemon is told to stop."""
 
-_JOB = "tick"
-_TICK = 1.0  # seconds between two looks for what is due
+_TICK = 1.0  # seconds between two ticks, and between two looks for what is due
 _DUE_AT_ONCE = 100  # memberships found due by one look
 _FRESHNESS_EVERY = 5.0  # seconds between two looks at how fresh all is
 _ASLEEP = 5.0  # seconds without a tick after which the scheduler is woken
-_DEAD = 120.0  # seconds without a tick after which the process had better be started again
+_DEAD = 60.0  # seconds without a tick after which the process had better be started again
+_SILENT = 15.0  # seconds after which a look has met a database that does not answer
+
+# What these warn of comes to us as errors too, or is no news: a look that is skipped while one goes on.
+_SAID_BY_US = ("apscheduler", "botocore.credentials", "psycopg")
 
 
 class Daemon:
@@ -57,18 +60,23 @@ class Daemon:
         self.left_behind: list[str] = []
         """What had not ended when the daemon did: then only the end of the process ends it."""
         self._ticked_at = time.monotonic()
+        self._looking_since: float | None = None
         self._shown_at = -_FRESHNESS_EVERY
         self._trouble = Trouble(log)
         self._metrics = Metrics(running=lambda: len(self._running), buckets=pace.states, tick_age=self._since_tick)
         self._monitor = Monitor(self._config.daemon.listen, self, self._metrics.registry)
-        self._scheduler = BackgroundScheduler(timezone="UTC")
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
 
     def __enter__(self) -> Self:
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that is skipped is no news
+        for name in _SAID_BY_US:
+            logging.getLogger(name).setLevel(logging.ERROR)
         self._monitor.__enter__()
         if self._monitor.trouble:
             self._log.warning(self._monitor.trouble)
-        self._schedule()
+        for work in (self.tick, self.look):
+            self._scheduler.add_job(work, "interval", seconds=_TICK)
         self._scheduler.start()
         Thread(target=self._keep_awake, name="keeps awake", daemon=True).start()
         self._log.info(
@@ -118,22 +126,16 @@ class Daemon:
         self._log.info("configuration reloaded", memberships=len(config.memberships))
 
     def tick(self) -> None:
-        """Look what is due, and begin it."""
+        """Note that the scheduler is awake."""
         self._ticked_at = time.monotonic()
+
+    def look(self) -> None:
+        """Look what is due, and begin it."""
         if self._reloaded:
             self._take_over(self._reloaded)
-        if self._trouble.may_try() and not self._is_stopping.is_set():
-            self._look()
-        self._ticked_at = time.monotonic()
-
-    def _take_over(self, config: Config) -> None:
-        self._reloaded = None
-        self._agenda.close()
-        # Whoever reloads has mended something: what was put off is tried at once.
-        self._config, self._agenda = config, Agenda(config, hasten=True)
-        roles.forget_refusals()
-
-    def _look(self) -> None:
+        if not self._trouble.may_try() or self._is_stopping.is_set():
+            return
+        self._looking_since = time.monotonic()
         try:
             due = self._agenda.due(list(self._running), _DUE_AT_ONCE)
             if time.monotonic() - self._shown_at >= _FRESHNESS_EVERY:
@@ -142,9 +144,19 @@ class Daemon:
         except DatabaseError as error:
             self._trouble.met(str(error), in_a_sync=False)
         else:
-            self._trouble.passed(in_a_sync=False)
+            # Trouble that syncs meet is over as well where none is left to meet it: others may have done them.
+            self._trouble.passed(in_a_sync=not due and not self._running)
             self._begin(due)
+        finally:
+            self._looking_since = None
         self._metrics.database_up(is_up=self._trouble.reason is None)
+
+    def _take_over(self, config: Config) -> None:
+        self._reloaded = None
+        self._agenda.close()
+        # Whoever reloads has mended something: what was put off is tried at once.
+        self._config, self._agenda = config, Agenda(config, hasten=True)
+        roles.forget_refusals()
 
     def _begin(self, due: Sequence[Membership]) -> None:
         """Let workers take what is due, each the next one when it has done with one."""
@@ -215,23 +227,16 @@ class Daemon:
     def _since_tick(self) -> float:
         return time.monotonic() - self._ticked_at
 
-    def _schedule(self) -> None:
-        self._scheduler.add_job(
-            self.tick,
-            "interval",
-            seconds=_TICK,
-            id=_JOB,
-            misfire_grace_time=None,
-            coalesce=True,
-            max_instances=1,
-            replace_existing=True,
-        )
-
     def _keep_awake(self) -> None:
         """Wake the scheduler where it sleeps too long: it waits by the host's clock, which may be set back."""
         while not self._is_stopping.wait(_TICK):
             if self._since_tick() > _ASLEEP:
-                self._scheduler.reschedule_job(_JOB, trigger="interval", seconds=_TICK)
+                for job in self._scheduler.get_jobs():
+                    job.reschedule("interval", seconds=_TICK)
+            since = self._looking_since
+            if since and time.monotonic() - since > _SILENT:
+                self._trouble.met("the database does not answer", in_a_sync=False)
+                self._metrics.database_up(is_up=False)
 
 
 def _paced(config: Config) -> Config:

@@ -1,5 +1,6 @@
 """The way to the database: one connection where one is asked for, and the schema's revision."""
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -89,10 +90,15 @@ def reason(error: DBAPIError) -> str:
     return lines[0].strip()
 
 
+def _transaction(connection: Connection) -> AbstractContextManager[object]:
+    """Return the caller's transaction, or one of our own where there is none."""
+    return nullcontext() if connection.in_transaction() else connection.begin()
+
+
 def current_revision(connection: Connection) -> str | None:
     """Return the revision of the schema, None where there is none yet."""
     versions = f"{SCHEMA}.alembic_version"
-    with connection.begin():
+    with _transaction(connection):
         if connection.scalar(select(text("to_regclass(:name)")).params(name=versions)) is None:
             return None
         revision: str | None = connection.scalar(text(f"SELECT version_num FROM {versions}"))  # noqa: S608 - constants
@@ -135,7 +141,7 @@ def _numbers(revision: str) -> tuple[int, ...]:
 
 def check_writable(connection: Connection) -> None:
     """Raise `DatabaseError` where the server takes no writes: a standby, or one that was set so."""
-    with connection.begin():
+    with _transaction(connection):
         if connection.scalar(text("SHOW transaction_read_only")) == "on":
             raise DatabaseError("the database is read-only: a standby, or default_transaction_read_only is set")
 

@@ -7,7 +7,15 @@ from importlib.metadata import version
 from threading import Lock
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily
 
 from etl import tables
@@ -69,6 +77,7 @@ class Metrics:
         gauge("etl_last_tick_seconds", "Seconds since the scheduler ticked").set_function(tick_age)
         build = {"version": version("cleanroomsml-etl"), "schema": tables.REVISION}
         info("etl_build", "Release of this program, and the schema that it knows").info(build)
+        ProcessCollector(registry=self.registry)  # memory and open files: years are to be survived
         self._memberships = _Memberships()
         self.registry.register(self._memberships)
         self.registry.register(_Buckets(buckets))

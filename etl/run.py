@@ -74,7 +74,7 @@ class Syncing:
         self._scope = store.Scope(membership.trained_model_arn, membership.trained_model_version_identifier)
         self._connection = connection
         self._run = run
-        self._writer = Writer(connection, run)
+        self._writer = Writer(connection, run, self._look_up)
         self._watch = watch
         self._listed = 0
         self._latest_time = run.started_at + _AHEAD
@@ -127,6 +127,9 @@ class Syncing:
         if broken_off:
             raise broken_off
 
+    def _look_up(self) -> None:
+        self._watch(Progress(self._membership.id, self._listed, self._run.expected_jobs))
+
     def _awaited(self, answers: Iterable[T], depth: int) -> Iterator[T | None]:
         """Yield AWS's answers, None now and then while it gives none; looks meanwhile whether to go on.
 
@@ -135,7 +138,7 @@ class Syncing:
         waited = 0.0
         with closing(ahead.read(answers, depth=depth, patience=_PATIENCE)) as arriving:
             for answer in arriving:
-                self._watch(Progress(self._membership.id, self._listed, self._run.expected_jobs))
+                self._look_up()
                 waited = waited + _PATIENCE if answer is None else 0
                 if waited > self._deadline:
                     raise source.SourceError("NoProgress", f"AWS gave no answer within {self._deadline:.0f} s")

@@ -14,7 +14,15 @@ def register(config: Config) -> None:
 
     Those that are no longer configured are marked so, and keep their rows.
     """
-    tracked = [
+    with database.connect(config.database.address()) as connection:
+        database.check_revision(connection)
+        with connection.begin():
+            leases.register(connection, tracked(config))
+
+
+def tracked(config: Config) -> list[leases.Tracked]:
+    """Return the configured memberships as they are registered."""
+    return [
         leases.Tracked(
             membership.id,
             membership.region,
@@ -23,10 +31,6 @@ def register(config: Config) -> None:
         )
         for membership in config.memberships
     ]
-    with database.connect(config.database.address()) as connection:
-        database.check_revision(connection)
-        with connection.begin():
-            leases.register(connection, tracked)
 
 
 def sweep(

@@ -16,15 +16,20 @@ from etl import leases
 T = TypeVar("T")
 
 _PAUSES = (0.1, 0.5, 1, 2, 4, 8, 15)  # seconds: a database that restarts is back within half a minute
+_LOOK = 0.25  # seconds of a pause until who waits looks whether to go on
 _RENEWALS = 3  # renewals that fit in a lease: two may be late
 
 
 class Writer:
-    """Runs the writes of one run on one connection, which is made anew when it is lost."""
+    """Runs the writes of one run on one connection, which is made anew when it is lost.
 
-    def __init__(self, connection: Connection, run: leases.Run) -> None:
+    `look_up` is called now and then meanwhile: what it raises ends the waiting.
+    """
+
+    def __init__(self, connection: Connection, run: leases.Run, look_up: Callable[[], None]) -> None:
         self._connection = connection
         self._run = run
+        self._look_up = look_up
         self._batches = 0
         self._renewed = time.monotonic()
 
@@ -66,8 +71,14 @@ class Writer:
                 # A connection that cannot be made anew stays invalidated; any other error is no loss.
                 if not (error.connection_invalidated or self._connection.invalidated):
                     raise
-            time.sleep(pause)
+            self._wait(pause)
         return self._attempt(work)
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._look_up()
+            time.sleep(min(left, _LOOK))
 
     def _attempt(self, work: Callable[[Connection], T]) -> T:
         with self._connection.begin():

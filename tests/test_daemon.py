@@ -350,6 +350,37 @@ def test_a_disk_that_is_full_is_said_once_and_tried_by_one(make_daemon_etl: Make
     assert said["reason"] == "could not extend file"
 
 
+def test_a_database_that_does_not_answer_is_told(
+    make_daemon_etl: MakeEtl, membership: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert membership
+    monkeypatch.setattr("etl.daemon._SILENT", 0.5)
+    etl = make_daemon_etl()
+    locking = database.connect(etl.config.database.address())
+    with running(etl) as daemon:
+        daemon.until(lambda: daemon.lines("synced"), "the first sync")
+        with locking.begin():
+            locking.exec_driver_sql("LOCK TABLE cleanrooms_etl.alembic_version IN ACCESS EXCLUSIVE MODE")
+            daemon.until(lambda: daemon.get("/readyz") == (503, "the database does not answer\n"), "a refusal")
+            assert daemon.get("/healthz") == (200, "ok\n")
+            daemon.until(lambda: "statement timeout" in daemon.get("/readyz")[1], "the end of the look")
+        daemon.until(lambda: daemon.get("/readyz") == (200, "ok\n"), "readiness")
+    locking.close()
+    assert daemon.lines("cannot sync, will try again")[0]["reason"] == "the database does not answer"
+
+
+def test_trouble_of_syncs_that_another_daemon_has_done_since_is_over(
+    make_daemon_etl: MakeEtl, membership: Membership
+) -> None:
+    assert membership
+    etl = make_daemon_etl()
+    with running(etl) as daemon:
+        daemon.until(lambda: daemon.lines("synced"), "the first sync")
+        daemon.daemon._trouble.met("too many connections", in_a_sync=True)
+        daemon.until(lambda: daemon.lines("can sync again"), "the end of it")
+    assert len(daemon.lines("synced")) == 1
+
+
 # Reload
 
 
@@ -452,8 +483,7 @@ def test_a_scheduler_that_sleeps_is_woken(
     with running(etl) as daemon:
         daemon.until(lambda: daemon.lines("synced"), "the first sync")
         # As if the host's clock had been set back by an hour: the next tick is an hour away.
-        scheduler = daemon.daemon._scheduler
-        job = scheduler.get_job("tick")
-        job.modify(next_run_time=job.next_run_time + timedelta(hours=1))
+        for job in daemon.daemon._scheduler.get_jobs():
+            job.modify(next_run_time=job.next_run_time + timedelta(hours=1))
         make_due(etl)
         daemon.until(lambda: len(daemon.lines("synced")) == 2, "the second sync")

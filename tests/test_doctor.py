@@ -722,13 +722,14 @@ def test_a_get_that_is_not_answered_is_a_warning(
     assert finding.said.startswith("no answer within ")
 
 
-def test_who_is_silent_after_throttling_is_told_so(
-    doctor: Doctor, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+def test_who_is_silent_after_throttling_is_told_so_once_all_who_wait_had_their_turn(
+    doctor_for: DoctorFor, membership: Membership, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "PATIENCE", 1)
     endpoint.on(is_signed(JOBS), answers.error("ThrottlingException"), answers.slow(60))
-    finding = doctor.on("list")[0]
-    assert finding.said.endswith(": 1 requests had one, of which 1 were throttled")
+    many_workers = {"max_concurrency": 100, "requests_per_second": 10}
+    finding = doctor_for(aws=many_workers, membership=[entry(membership)]).on("list")[0]
+    assert finding.said == "no answer within 3 s: 1 requests had one, of which 1 were throttled"
     assert finding.remedy == "run `etl doctor` again later, or lower aws.requests_per_second"
 
 
@@ -1080,12 +1081,16 @@ def test_memberships_are_looked_at_together_and_told_in_their_order(
     assert doctor.advanced == [("memberships", done, 6) for done in range(1, 7)]
 
 
-def test_requests_keep_to_the_pace_of_the_daemon(doctor_for: DoctorFor, world: World) -> None:
+@pytest.mark.parametrize(("pace", "seconds"), [(10, 0.4), (None, 1.2)])
+def test_requests_keep_to_the_pace_that_is_set_or_the_daemons(
+    pace: float | None, seconds: float, doctor_for: DoctorFor, world: World
+) -> None:
     for _ in range(3):
         world.add_membership()
+    doctor = doctor_for(aws={"requests_per_second": pace})
     began = time.monotonic()
-    doctor_for(aws={"requests_per_second": 10}).look()
-    assert time.monotonic() - began > 0.4  # six requests, of which two may go at once
+    assert {finding.verdict for finding in doctor.on("list", "get")} == {"ok"}
+    assert time.monotonic() - began > seconds  # six requests, of which two may go at once
 
 
 # The command

@@ -462,8 +462,9 @@ def test_busy_ones_that_cannot_make_room_leave_it_to_silent_ones(slow_monitor: M
         assert soon(lambda: serving_threads() == CONNECTIONS)
         began = time.monotonic()
         for _ in range(3):
-            assert ask(slow_monitor, "/healthz").status == 200
+            assert ask_on(clients.enter_context(client(slow_monitor)), "/healthz").status == 200
         assert time.monotonic() - began < 2
+        assert serving_threads() <= CONNECTIONS
 
 
 def test_a_process_without_free_files_waits_and_answers_again() -> None:

@@ -329,6 +329,17 @@ def test_an_error_without_a_body_is_told_by_its_status(etl: Etl, endpoint: Endpo
     assert failure_of(etl) == ("403", "no reason was given")
 
 
+def test_the_session_token_that_aws_quotes_of_a_request_is_not_repeated(etl: Etl, endpoint: Endpoint) -> None:
+    quoted = (
+        "The Canonical String should have been\n'GET\n/\nx-amz-date:2026\nx-amz-security-token:IQoJb3JpZ2lu+/=\n'"
+    )
+    endpoint.on(JOBS, answers.error("InvalidSignatureException", message=quoted))
+    error_class, error = failure_of(etl)
+    assert error_class == "InvalidSignatureException"
+    assert "IQoJb3JpZ2lu" not in error
+    assert "x-amz-security-token:***" in error
+
+
 def test_an_error_without_a_reason_is_told_all_the_same(etl: Etl, endpoint: Endpoint) -> None:
     endpoint.on(JOBS, answers.error("ValidationException", message=""))
     assert failure_of(etl) == ("ValidationException", "no reason was given")
