@@ -15,7 +15,7 @@ demo: .venv/demo  ## See it work: a private Postgres, a simulated AWS, and what 
 
 test: .venv/dev  ## Run all tests, and measure what they cover
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage run -m pytest --numprocesses 4
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -6,6 +6,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -166,6 +167,7 @@ class Schedule(_Section):
         return self.every if self.cron is None else _longest_pause(self.cron)
 
 
+@cache  # hundreds of memberships may have the same
 def _longest_pause(cron: str) -> timedelta:
     """Return the longest pause that a cron line makes in a year; raises ValueError if it makes no sense.
 

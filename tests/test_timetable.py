@@ -37,13 +37,15 @@ def test_due_times_keep_their_interval(every: timedelta, now: datetime) -> None:
 
 
 def test_500_memberships_of_one_interval_do_not_start_in_the_same_second() -> None:
-    dues = [timetable.next_due(Schedule(every=15 * MINUTE), each, NOW, NOW).at for each in MANY]
+    schedule = Schedule(every=15 * MINUTE)
+    dues = [timetable.next_due(schedule, each, NOW, NOW).at for each in MANY]
     assert max(Counter(due.replace(microsecond=0) for due in dues).values()) <= 5
 
 
 def test_500_memberships_of_one_cron_line_do_not_start_in_the_same_second() -> None:
     then = NOW.replace(minute=30)
-    dues = [timetable.next_due(Schedule(cron="0 * * * *"), each, then, then).at for each in MANY]
+    schedule = Schedule(cron="0 * * * *")
+    dues = [timetable.next_due(schedule, each, then, then).at for each in MANY]
     assert max(Counter(due.replace(microsecond=0) for due in dues).values()) <= 35
     assert all(timedelta() <= due - NOW.replace(hour=13, second=0) < 30 * SECOND for due in dues)
 

@@ -1,7 +1,10 @@
 """`etl status`: how fresh each membership is, for people and for a cron monitor."""
 
 import sys
+from collections.abc import Mapping
+from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,10 +37,18 @@ def status(file: Path | None, as_json: bool | None) -> None:
         console.table("freshness", freshness, list(freshness[0]) if console.as_json else _SHOWN)
     for row in freshness:
         if row["last_error"]:
-            console.complain(f"{row['membership_id']}: {row['last_error_class']}: {row['last_error']}")
+            console.complain(
+                f"{row['membership_id']}: {row['last_error_class']}: {row['last_error']}{_again(row)}"
+            )
     for membership_id in unknown:
         console.complain(f"{membership_id}: configured, and not synced yet: run `etl sync`")
     if not known and not unknown:
         console.complain("no membership is known yet: run `etl sync`")
     are_fresh = known and not unknown and all(row["state"] == "ok" for row in freshness)
     sys.exit(0 if are_fresh else EXIT_TROUBLE)
+
+
+def _again(row: Mapping[str, Any]) -> str:
+    """Say when the daemon tries a failing membership again."""
+    due = row["next_due_at"]
+    return f" (a daemon tries again from {due.astimezone(UTC):%H:%M:%S}Z)" if due else ""
