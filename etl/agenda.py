@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from etl import database, leases, sweep
 from etl.config import Config, Membership
 
+_NAME = "cleanroomsml-etl daemon"
 _LOOK = "5s"  # a statement that takes longer has failed: whoever looks is needed
 
 
@@ -47,6 +48,18 @@ class Agenda:
                 dict(row) for row in connection.execute(text("SELECT * FROM cleanrooms.sync_freshness")).mappings()
             ]
 
+    def daemons(self) -> int:
+        """Return how many daemons look at this database, this one included: each has a session that says so."""
+        with self._look() as connection:
+            number: int = connection.execute(
+                text(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND application_name = :name"
+                ),
+                {"name": _NAME},
+            ).scalar_one()
+        return number
+
     def close(self) -> None:
         """Give the connection up; the memberships are registered once more with the next."""
         self._is_registered = False
@@ -58,7 +71,7 @@ class Agenda:
     def _look(self) -> Iterator[Connection]:
         """Yield the connection, in a transaction of a usable schema that knows the memberships."""
         try:
-            self._connection = connection = self._connection or database.connect(self._config.database.address())
+            connection = self._connection or self._connect()
             with connection.begin():
                 connection.execute(text(f"SET LOCAL statement_timeout = '{_LOOK}'"))
                 database.check_revision(connection)
@@ -71,6 +84,12 @@ class Agenda:
         except database.DatabaseError:
             self.close()
             raise
+
+    def _connect(self) -> Connection:
+        self._connection = database.connect(self._config.database.address())
+        with self._connection.begin():
+            self._connection.execute(select(func.set_config("application_name", _NAME, False)))
+        return self._connection
 
     def _register(self, connection: Connection) -> None:
         if self._is_registered:

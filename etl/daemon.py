@@ -37,7 +37,7 @@ _DEAD = 60.0  # seconds without a tick after which the process had better be sta
 _SILENT = 15.0  # seconds after which a look has met a database that does not answer
 
 # What these warn of comes to us as errors too, or is no news: a look that is skipped while one goes on.
-_SAID_BY_US = ("apscheduler", "botocore.credentials", "psycopg")
+_SAID_BY_US = ("apscheduler", "botocore.credentials", "psycopg", "urllib3")
 
 
 class Daemon:
@@ -140,6 +140,7 @@ class Daemon:
             due = self._agenda.due(list(self._running), _DUE_AT_ONCE)
             if time.monotonic() - self._shown_at >= _FRESHNESS_EVERY:
                 self._metrics.show(self._agenda.freshness())
+                pace.share_among(self._agenda.daemons())
                 self._shown_at = time.monotonic()
         except DatabaseError as error:
             self._trouble.met(str(error), in_a_sync=False)

@@ -50,7 +50,7 @@ class Bucket:
         """Wait for this request's turn. `limit` is from now on the limit of all (requests a second)."""
         with self._lock:
             self._catch_up()
-            self._allow(limit)
+            self._allow(limit / _sharers)
             self._taken += 1
             turn = self._taken
         while (pause := self._seconds_until(turn)) > 0:
@@ -94,6 +94,15 @@ class Bucket:
 
 def _burst(rate: float) -> float:
     return max(1.0, rate * _BURST)
+
+
+_sharers = 1  # processes that keep to one limit together
+
+
+def share_among(processes: int) -> None:
+    """Keep to this process's part of each limit from the next request on: so many processes ask (1 or more)."""
+    global _sharers  # noqa: PLW0603 - one process, one number
+    _sharers = max(1, processes)
 
 
 _buckets: dict[tuple[str, str], Bucket] = {}

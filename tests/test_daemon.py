@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import Etl, MakeEtl
 
-from etl import config, database, log
+from etl import agenda, config, database, log, pace
 from etl.config import Config
 from etl.daemon import Daemon
 from etl.demo.answers import error
@@ -71,8 +71,10 @@ def running(etl: Etl) -> Iterator[Watched]:
 
 
 @pytest.fixture(autouse=True)
-def _quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick_ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("etl.daemon._TICK", 0.1)
+    yield
+    pace.share_among(1)  # whoever tests the pace in this process is alone again
 
 
 @pytest.fixture
@@ -141,6 +143,17 @@ def test_two_daemons_make_no_more_calls_than_one(
         one.until(lambda: len(one.lines("synced") + other.lines("synced")) == 6, "six syncs by both")
         time.sleep(1.5)
     assert listings(endpoint) == {member.id: 1 for member in members}
+
+
+def test_daemons_share_the_pace_of_an_account(make_daemon_etl: MakeEtl, membership: Membership) -> None:
+    assert membership
+    etl = make_daemon_etl(aws={"requests_per_second": 10})
+    looks = agenda.Agenda(etl.config)  # of another daemon
+    looks.due([], 0)
+    with running(etl) as daemon:
+        limit = 'etl_bucket_limit_requests_per_second{account="default",region="us-east-1"} 5.0'
+        daemon.until(lambda: limit in daemon.get("/metrics")[1], "half of the pace")
+    looks.close()
 
 
 def test_one_that_hangs_takes_its_own_slot_and_no_more(

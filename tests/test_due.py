@@ -1,5 +1,6 @@
 """Which memberships are due, by the database's clock, and what a run says of the next one."""
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -257,6 +258,16 @@ def test_memberships_are_registered_again_after_trouble(etl: Etl, membership: Me
     etl.execute("DELETE FROM cleanrooms_etl.membership")
     assert [each.id for each in looks.due([], 1)] == [membership.id]
     looks.close()
+
+
+def test_daemons_of_one_database_count_each_other(etl: Etl, membership: Membership) -> None:
+    assert membership
+    one, other = agenda.Agenda(etl.config), agenda.Agenda(etl.config)
+    assert (one.daemons(), other.daemons(), one.daemons()) == (1, 2, 2)
+    etl.sync()
+    other.close()
+    assert any(one.daemons() == 1 or time.sleep(0.05) for _ in range(200))  # the server ends a session in its time
+    one.close()
 
 
 def test_freshness_is_what_the_view_tells(etl: Etl, membership: Membership) -> None:

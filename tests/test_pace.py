@@ -77,6 +77,17 @@ def test_a_quarter_of_a_second_may_go_at_once(hands: Time) -> None:
     assert went == pytest.approx([0, 0, 0, 0, 0, 0.05, 0.1], abs=0.001)
 
 
+def test_who_shares_a_limit_keeps_to_a_part_of_it(hands: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "_sharers", 1)
+    bucket = bucket_of(4, hands)
+    pace.share_among(2)
+    assert hands.of(*turns(bucket, 4, 3)) == pytest.approx([0, 0.5, 1.0], abs=0.001)
+    pace.share_among(0)
+    assert bucket.state("", "").limit == 2
+    bucket.take(4)
+    assert bucket.state("", "").limit == 4
+
+
 def test_a_long_rest_saves_up_no_more_than_that(hands: Time) -> None:
     bucket = bucket_of(4, hands)
     hands.now += 3_600
