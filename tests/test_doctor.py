@@ -61,9 +61,10 @@ def host_clock() -> datetime:
 class Doctor:
     """The doctor, pointed at a file and an environment."""
 
-    file: Path
+    file: Path | None
     environ: dict[str, str]
     now: Callable[[], datetime] = host_clock
+    secrets: tuple[str, ...] = SECRETS
     advanced: list[tuple[str, int, int]] = field(default_factory=list)
 
     def look(self) -> list[Finding]:
@@ -71,7 +72,7 @@ class Doctor:
         found = list(examine(self.file, self.environ, self.now, lambda *done: self.advanced.append(done)))
         assert [finding for finding in found if finding.verdict != "ok" and not finding.remedy] == []
         told = json.dumps([asdict(finding) for finding in found])
-        assert [secret for secret in SECRETS if secret in told] == []
+        assert [secret for secret in self.secrets if secret in told] == []
         return found
 
     def on(self, *checks: str) -> list[Finding]:
@@ -96,7 +97,8 @@ def doctor_for(tmp_path: Path, database_url: str, endpoint: Endpoint, world: Wor
         file = tmp_path / "etl.toml"
         file.write_text(as_toml({name: each for name, each in (usual | sections).items() if each}))
         file.chmod(0o600)
-        return Doctor(file, {"ETL_HOME": str(tmp_path / "home")})
+        password = str(database.parse(database_url).password)
+        return Doctor(file, {"ETL_HOME": str(tmp_path / "home")}, secrets=(*SECRETS, password))
 
     return make
 
@@ -197,8 +199,16 @@ def test_without_a_membership_aws_is_not_asked(doctor_for: DoctorFor, endpoint: 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = Doctor(None, {"ETL_HOME": str(tmp_path / "home")}).look()  # type: ignore[arg-type]
+    found = Doctor(None, {"ETL_HOME": str(tmp_path / "home")}).look()
     assert (found[0].subject, found[0].said) == ("etl.toml", "there is no such file, and no membership")
+
+
+def test_the_file_that_the_environment_names_is_looked_at(doctor_for: DoctorFor, tmp_path: Path) -> None:
+    doctor = doctor_for(database={"url": NOWHERE}, membership=None)
+    (tmp_path / "etl.toml").rename(tmp_path / "other.toml")
+    doctor.file, doctor.environ["ETL_CONFIG"] = None, str(tmp_path / "other.toml")
+    found = doctor.look()
+    assert (found[0].subject, found[0].said) == (str(tmp_path / "other.toml"), "no membership is configured")
 
 
 @pytest.mark.parametrize(
@@ -254,10 +264,12 @@ def test_a_password_in_a_file_that_everybody_may_read_is_warned_of(
         ("postgresql://etl@db.internal/etl", {"PGSSLMODE": "disable"}, "disable"),
         ("postgresql://etl@/etl?host=10.1.2.3", {}, "prefer"),
         ("postgresql://etl@/etl?host=localhost,db.internal", {}, "prefer"),
+        ("postgresql://etl@/etl?hostaddr=10.1.2.3", {}, "prefer"),
         ("postgresql:///etl", {"PGHOST": "db.internal"}, "prefer"),
         ("postgresql://etl@db.internal/etl?sslmode=verify-full", {}, None),
         ("postgresql://etl@db.internal/etl", {"PGSSLMODE": "verify-full"}, None),
         ("postgresql://etl@db.internal/etl?sslrootcert=system", {}, None),
+        ("postgresql://etl@db.internal/etl", {"PGSSLROOTCERT": "system"}, None),
         ("postgresql://etl@127.0.0.1/etl", {}, None),
         ("postgresql://etl@[::1]/etl?sslmode=disable", {}, None),
         ("postgresql://etl@/etl?host=/run/postgresql", {}, None),
@@ -436,7 +448,7 @@ def test_without_a_limit_of_role_or_database_the_servers_counts(etl: Etl) -> Non
 
 
 @pytest.mark.parametrize(
-    ("seconds", "verdict"), [(0, "ok"), (7, "warn"), (-7, "warn"), (302, "fail"), (-302, "fail")]
+    ("seconds", "verdict"), [(0, "ok"), (60, "warn"), (-60, "warn"), (360, "fail"), (-360, "fail")]
 )
 def test_a_wrong_clock_of_this_machine_shows_against_both_others(
     seconds: int, verdict: str, doctor: Doctor
@@ -482,6 +494,11 @@ def test_who_tells_no_time_has_no_difference(headers: dict[str, str]) -> None:
 
 def test_a_date_without_a_zone_is_utc() -> None:
     assert endpoints.clock_ahead({"date": "Mon, 02 Mar 2026 12:00:00 -0000"}, SENT, SENT) == timedelta(0)
+
+
+def test_a_date_stands_for_its_whole_second() -> None:
+    late = SENT + 0.9 * SECOND
+    assert endpoints.clock_ahead({"date": "Mon, 02 Mar 2026 12:00:00 GMT"}, late, late) == timedelta(0)
 
 
 # Our schema

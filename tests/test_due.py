@@ -1,7 +1,7 @@
 """Which memberships are due, by the database's clock, and what a run says of the next one."""
 
-import time
 from datetime import datetime, timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -266,7 +266,7 @@ def test_daemons_of_one_database_count_each_other(etl: Etl, membership: Membersh
     assert (one.daemons(), other.daemons(), one.daemons()) == (1, 2, 2)
     etl.sync()
     other.close()
-    assert any(one.daemons() == 1 or time.sleep(0.05) for _ in range(200))  # the server ends a session in its time
+    assert any(one.daemons() == 1 or Event().wait(0.05) for _ in range(200))  # a session ends in its time
     one.close()
 
 

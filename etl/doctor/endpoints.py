@@ -29,26 +29,26 @@ class Knock:
 
 def knock(aws: Aws, membership: Membership, now: Now) -> Knock:
     """Ask, unsigned, in the membership's Region: whatever the answer is, somebody is there, and tells the time."""
-    sent = now()
     try:
-        url, headers = answer(lambda: _ask(aws, membership))
+        url, ahead = answer(lambda: _ask(aws, membership, now))
     except asking.TROUBLE as error:
         return Knock(Finding("endpoint", "fail", membership.region, asking.line(error), asking.NETWORK))
-    return Knock(Finding("endpoint", "ok", membership.region, f"{url} answers"), clock_ahead(headers, sent, now()))
+    return Knock(Finding("endpoint", "ok", membership.region, f"{url} answers"), ahead)
 
 
-def _ask(aws: Aws, membership: Membership) -> tuple[str, Mapping[str, str]]:
+def _ask(aws: Aws, membership: Membership, now: Now) -> tuple[str, timedelta | None]:
     client: Any = botocore.session.get_session().create_client(
         "cleanroomsml",
         membership.region,
         endpoint_url=aws.endpoint_url,
         config=asking.settings(signature_version=UNSIGNED),
     )
+    sent = now()
     try:
         answered = client.list_trained_model_inference_jobs(membershipIdentifier=membership.id, maxResults=1)
     except ClientError as refusal:
         answered = refusal.response
-    return client.meta.endpoint_url, answered["ResponseMetadata"]["HTTPHeaders"]
+    return client.meta.endpoint_url, clock_ahead(answered["ResponseMetadata"]["HTTPHeaders"], sent, now())
 
 
 def clock_ahead(headers: Mapping[str, str], sent: datetime, received: datetime) -> timedelta | None:
