@@ -34,6 +34,7 @@ _DUE_AT_ONCE = 100  # memberships found due by one look
 _FRESHNESS_EVERY = 5.0  # seconds between two looks at how fresh all is
 _ASLEEP = 5.0  # seconds without a tick after which the scheduler is woken
 _DEAD = 60.0  # seconds without a tick after which the process had better be started again
+_HUNG = 300.0  # seconds of a look after which its session hangs for good: another process has another one
 _SILENT = 15.0  # seconds after which a look has met a database that does not answer
 
 # What these warn of comes to us as errors too, or is no news: a look that is skipped while one goes on.
@@ -145,8 +146,9 @@ class Daemon:
         except DatabaseError as error:
             self._trouble.met(str(error), in_a_sync=False)
         else:
-            # Trouble that syncs meet is over as well where none is left to meet it: others may have done them.
-            self._trouble.passed(in_a_sync=not due and not self._running)
+            self._trouble.passed(in_a_sync=False)
+            if not due and not self._running:  # nobody is left to meet it: another daemon may have done them
+                self._trouble.passed(in_a_sync=True)
             self._begin(due)
         finally:
             self._looking_since = None
@@ -219,7 +221,10 @@ class Daemon:
     def is_alive(self) -> str | None:
         """Say why the process should be started again; None if it should not."""
         age = self._since_tick()
-        return f"the scheduler has not ticked for {age:.0f} s" if age > _DEAD else None
+        if age > _DEAD:
+            return f"the scheduler has not ticked for {age:.0f} s"
+        silence = self._silence()
+        return f"the database has not answered for {silence:.0f} s" if silence > _HUNG else None
 
     def is_ready(self) -> str | None:
         """Say why nothing can be synced now; None if it can."""
@@ -228,14 +233,18 @@ class Daemon:
     def _since_tick(self) -> float:
         return time.monotonic() - self._ticked_at
 
+    def _silence(self) -> float:
+        """Return for how many seconds a look has been waiting for the database."""
+        since = self._looking_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def _keep_awake(self) -> None:
         """Wake the scheduler where it sleeps too long: it waits by the host's clock, which may be set back."""
         while not self._is_stopping.wait(_TICK):
             if self._since_tick() > _ASLEEP:
                 for job in self._scheduler.get_jobs():
                     job.reschedule("interval", seconds=_TICK)
-            since = self._looking_since
-            if since and time.monotonic() - since > _SILENT:
+            if self._silence() > _SILENT:
                 self._trouble.met("the database does not answer", in_a_sync=False)
                 self._metrics.database_up(is_up=False)
 

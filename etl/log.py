@@ -7,6 +7,8 @@ the daemon is there for the jobs, not for its log.
 import json
 import logging
 import math
+import os
+import select
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +23,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 from etl.console import printable
 from etl.masking import masked
 
+_PATIENCE = 1.0  # seconds with a reader who does not read
 _INDENT = "    "  # before each line of a traceback: none of them looks like an event
 
 
@@ -58,21 +61,48 @@ def forwarding(log: FilteringBoundLogger) -> Iterator[None]:
 
 
 class _Lines:
-    """A stream that takes whole lines from any thread; what it does not take is lost."""
+    """A stream that takes whole lines from any thread; what it does not take is lost.
+
+    A pipe that nobody empties, or a terminal that was stopped, holds up one line for a moment and none after it.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._encoding = out.encoding or "utf-8"
         self._lock = threading.Lock()
+        self._descriptor = _descriptor(out)
+        self._patience = _PATIENCE
+        self._is_cut = False
 
     def write(self, line: str) -> None:
         # A terminal of another encoding than UTF-8 is shown escapes.
-        encodable = line.encode(self._encoding, "backslashreplace").decode(self._encoding)
+        data = line.encode(self._encoding, "backslashreplace") + b"\n"
         with self._lock, suppress(OSError, ValueError):  # ValueError: it is closed
-            self._out.write(encodable + "\n")
-            self._out.flush()
+            if self._descriptor is None:
+                self._out.write(data.decode(self._encoding))
+                self._out.flush()
+            else:
+                self._send(self._descriptor, b"\n" * self._is_cut + data)
 
     info = warning = error = critical = write  # structlog calls what is named like the level
+
+    def _send(self, descriptor: int, data: bytes) -> None:
+        """Write as long as there is room: `PIPE_BUF` bytes fit where there is any."""
+        for start in range(0, len(data), select.PIPE_BUF):
+            _, has_room, _ = select.select([], [descriptor], [], self._patience)
+            self._patience = _PATIENCE if has_room else 0
+            if not has_room:
+                self._is_cut = self._is_cut or start > 0
+                return
+            os.write(descriptor, data[start : start + select.PIPE_BUF])
+        self._is_cut = False
+
+
+def _descriptor(out: TextIO) -> int | None:
+    try:
+        return out.fileno()
+    except (OSError, ValueError):  # a text in memory, or closed
+        return None
 
 
 class _Forwarding(logging.Handler):

@@ -66,6 +66,7 @@ class Syncing:
     ) -> None:
         self.counts = store.Counts()
         self.overruns = 0
+        self._ending = store.Ending("running")
         self._membership = membership
         self._schedule = config.schedule_of(membership)
         self._grace = config.sync.absence_grace
@@ -91,7 +92,6 @@ class Syncing:
             if self.counts.jobs_rejected:
                 return self._close("partial", "RejectedItems", self.counts.rejections[0]["reason"])
             self._finish()
-            return store.Ending("complete")
         except source.SourceError as error:
             return self._close(self._broken_off(), error.code, str(error))
         except StoppedError:
@@ -103,6 +103,7 @@ class Syncing:
         except BaseException as error:
             self._close("failed", type(error).__name__, "a fault of this program: please report it")
             raise
+        return self._ending
 
     def _broken_off(self) -> str:
         """Return the outcome of a listing that ended early: what was read before is kept."""
@@ -196,12 +197,15 @@ class Syncing:
             store.record_counts(connection, self._run, counts)
             return settled, counts
 
-        settled, self.counts = self._writer.write(work)
-        if settled:
-            self._shown.extend(settled.shown_keys or ())
-            self._stale.extend(settled.stale_keys or ())
-            for key, arn in settled.believable or ():
-                self._keep_believable(key, decoded[arn])
+        def accept(stored: tuple[store.Settled | None, store.Counts]) -> None:
+            settled, self.counts = stored
+            if settled:
+                self._shown.extend(settled.shown_keys or ())
+                self._stale.extend(settled.stale_keys or ())
+                for key, arn in settled.believable or ():
+                    self._keep_believable(key, decoded[arn])
+
+        self._writer.write(work, accept)
 
     def _keep_believable(self, key: int, older: store.Staged) -> None:
         """Keep the newest of the older states of a job, of equals the later read."""
@@ -227,7 +231,11 @@ class Syncing:
             self._end(connection, counts, store.Ending("complete"))
             return counts
 
-        self.counts = self._writer.write(work)
+        self._writer.write(work, self._complete)
+
+    def _complete(self, counts: store.Counts) -> None:
+        self.counts = counts
+        self._ending = store.Ending("complete")
 
     def _absence(self) -> tuple[list[int], list[int], list[int]]:
         """Return the keys of the jobs missing, of the ones gone among them, and of those that AWS still knows."""
@@ -264,13 +272,23 @@ class Syncing:
             yield suspect, exists
 
     def _close(self, outcome: str, error_class: str, error: str) -> store.Ending:
+        """Close the record; a run that proves to be complete after all, its last COMMIT unanswered, stays so."""
         ending = store.Ending(outcome, error_class, error)
-        self.counts = self._with_calls(self.counts)
+
+        def work(connection: Connection) -> None:
+            if self._ending.outcome == "running":
+                self._end(connection, self._with_calls(self.counts), ending)
+
+        def accept(_: None) -> None:
+            if self._ending.outcome == "running":
+                self._ending = ending
+
         try:
-            self._writer.write(lambda connection: self._end(connection, self.counts, ending))
+            self._writer.write(work, accept)
         except leases.FencedError as fenced:
             return self._close_fenced(str(fenced))
-        return ending
+        self.counts = self._with_calls(self.counts)
+        return self._ending
 
     def _close_fenced(self, error: str) -> store.Ending:
         """Close the record without the lease, which is another run's by now."""

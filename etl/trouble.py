@@ -44,9 +44,9 @@ class Trouble:
                 self._log.error("cannot sync, will try again", reason=reason)
 
     def passed(self, *, in_a_sync: bool) -> None:
-        """Take note that the work went well."""
+        """Take note that the work went well: where it had failed, for a sync may have begun before the trouble."""
         with self._lock:
-            if self._is_in_syncs and not in_a_sync:
+            if self._is_in_syncs != in_a_sync:
                 return
             if self._said:
                 self._log.info("can sync again")

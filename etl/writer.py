@@ -6,6 +6,7 @@ membership's row is locked again: the lock waits for a commit that is still unde
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -20,6 +21,10 @@ _LOOK = 0.25  # seconds of a pause until who waits looks whether to go on
 _RENEWALS = 3  # renewals that fit in a lease: two may be late
 
 
+def _nothing(_: object) -> None:
+    pass
+
+
 class Writer:
     """Runs the writes of one run on one connection, which is made anew when it is lost.
 
@@ -31,6 +36,7 @@ class Writer:
         self._run = run
         self._look_up = look_up
         self._batches = 0
+        self._uncertain: Callable[[], None] | None = None
         self._renewed = time.monotonic()
 
     @property
@@ -38,25 +44,42 @@ class Writer:
         """Whether it is time to write, if only to keep the lease."""
         return time.monotonic() - self._renewed > self._run.lease.total_seconds() / _RENEWALS
 
-    def write(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` once and for all, under the lease.
+    def write(self, work: Callable[[Connection], T], accept: Callable[[T], None] = _nothing) -> None:
+        """Do `work` once and for all, under the lease; `accept` its result as soon as it is known to be committed.
 
-        Raises `leases.FencedError` if another run holds it by now, and the driver's error if the database stays
-        away.
+        Raises `leases.FencedError` if another run holds the lease by now, and the driver's error if the database
+        stays away: whether the work was committed shows at the next write, which accepts it first.
         """
-        done: list[T] = []
+        is_tried = False
 
         def batch(connection: Connection) -> None:
-            if done and leases.committed_batches(connection, self._run) > self._batches:
-                return  # the COMMIT whose answer was lost had taken place
+            nonlocal is_tried
+            if self._took_place(connection) and is_tried:
+                return
             leases.renew(connection, self._run)
             leases.count_batch(connection, self._run)
-            done[:] = [work(connection)]
+            is_tried = True
+            self._uncertain = partial(accept, work(connection))
 
         self._insist(batch)
-        self._batches += 1
-        self._renewed = time.monotonic()
-        return done[0]
+        self._accept()
+
+    def _took_place(self, connection: Connection) -> bool:
+        """Find out whether a batch whose COMMIT was not answered was committed, and accept it if so."""
+        if self._uncertain is None:
+            return False
+        is_committed = leases.committed_batches(connection, self._run) > self._batches
+        if is_committed:
+            self._accept()
+        self._uncertain = None
+        return is_committed
+
+    def _accept(self) -> None:
+        if self._uncertain is not None:
+            accept, self._uncertain = self._uncertain, None
+            self._batches += 1
+            self._renewed = time.monotonic()
+            accept()
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` reads, in a transaction of its own."""

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from test_cli import Cli, as_toml
 from test_console import screen
 
-from etl import database, tables
+from etl import database, sweep, tables
 from etl.config import from_mapping
 from etl.demo import answers
 from etl.demo.endpoint import Endpoint
@@ -143,6 +143,8 @@ def test_where_all_is_well_every_check_says_so(doctor: Doctor, etl: Etl, members
     assert verdicts(found) == [(check, "ok") for check in ["configuration", *DATABASE_CHECKS, *AWS_CHECKS]]
     subjects = {finding.check: finding.subject for finding in found}
     assert {subjects[check] for check in ("freshness", "list", "get")} == {membership.id}
+    said = {finding.check: finding.said for finding in found}
+    assert (said["tls"], said["pooler"]) == ("not in use; the database is on this machine", "none in between")
 
 
 def test_it_changes_nothing_and_asks_only_what_changes_nothing(
@@ -425,7 +427,7 @@ def test_a_connection_for_each_membership_or_worker_and_one_more_are_wanted(
     for _ in range(3):
         world.add_membership()
     etl = make_etl()
-    etl.execute(f"ALTER DATABASE {database.parse(etl.config.database.address()).database} CONNECTION LIMIT 1")
+    etl.execute(f"ALTER DATABASE {database.parse(etl.config.database.address()).database} CONNECTION LIMIT 0")
     finding = only(doctor_for(aws={"max_concurrency": workers}).on("connections"))
     assert (finding.verdict, finding.said) == ("warn", f"0 are free, and we may need {wanted}")
 
@@ -530,6 +532,12 @@ def test_a_schema_of_another_release_is_told_with_what_to_do(
     assert (finding.verdict, finding.remedy) == (verdict, remedy)
 
 
+def test_a_private_postgres_of_a_newer_release_fails_too(etl: Etl) -> None:
+    etl.execute("UPDATE cleanrooms_etl.alembic_version SET version_num = '9999'")
+    with server.visiting(etl.config.database.address()) as visit:
+        assert schema.migrations(visit, is_private=True).verdict == "fail"
+
+
 def test_a_role_without_rights_fails_and_its_remedy_is_enough_to_sync(
     doctor_for: DoctorFor, membership: Membership, make_etl: MakeEtl, poor: Poor, world: World
 ) -> None:
@@ -539,6 +547,7 @@ def test_a_role_without_rights_fails_and_its_remedy_is_enough_to_sync(
     rights, unseen = doctor.on("rights", "migrations", "freshness")
     assert (rights.verdict, unseen.check) == ("fail", "migrations")
     assert "poor lacks USAGE on cleanrooms, USAGE on cleanrooms_etl, SELECT on cleanrooms.sync" in rights.said
+    assert "nor how fresh each membership is" in unseen.said
     for statement in rights.remedy.splitlines()[1:]:
         poor.owner.execute(statement)
     assert {finding.verdict for finding in doctor.on("rights", "migrations")} == {"ok"}
@@ -568,9 +577,13 @@ def test_each_privilege_that_is_missing_is_named(
     assert only(at_database.on("rights")).said == f"poor lacks {privilege} on {relation}"
 
 
-def test_history_need_not_be_open_to_updates() -> None:
-    facts = {"may_stage": True, "may_create_schemas": True, "role": "r", "database": "d", "owner": "o"}
-    assert schema.allowed("db", facts, [], is_migrated=True).verdict == "ok"
+def test_history_need_not_be_open_to_updates(at_database: Doctor, poor: Poor) -> None:
+    at_database.environ["ETL_DATABASE_URL"] = poor.url
+    for statement in only(at_database.on("rights")).remedy.splitlines()[1:]:
+        poor.owner.execute(statement)
+    history = "cleanrooms_etl.status_transition, cleanrooms_etl.job_edit"
+    poor.owner.execute(f"REVOKE UPDATE ON {history} FROM {poor.name}")
+    assert only(at_database.on("rights")).verdict == "ok"
 
 
 @pytest.mark.parametrize(
@@ -614,7 +627,10 @@ def test_a_role_that_may_not_create_schemas_in_an_empty_database_fails_and_its_r
 # Memberships in the database
 
 
-def test_a_membership_that_was_never_synced_is_warned_of(doctor: Doctor) -> None:
+@pytest.mark.parametrize("is_registered", [False, True])
+def test_a_membership_that_was_never_synced_is_warned_of(is_registered: bool, doctor: Doctor, etl: Etl) -> None:
+    if is_registered:
+        sweep.register(etl.config)
     finding = only(doctor.on("freshness"))
     assert (finding.verdict, finding.said) == ("warn", "was never synced")
 
@@ -649,7 +665,8 @@ def test_a_private_postgres_that_does_not_run_is_left_alone(doctor_for: DoctorFo
 def test_a_private_postgres_that_runs_is_looked_at_and_may_wait_for_its_migration(doctor_for: DoctorFor) -> None:
     folder = Path(tempfile.mkdtemp(prefix="etl-doctor-"))
     folder.chmod(0o711)  # as root the server runs as another user, who must get in
-    postgres = LocalPostgres(folder / "home", settings={"fsync": "off"}, search_path=os.environ["PATH"])
+    settings = {"fsync": "off", "max_connections": "50", "reserved_connections": "20"}
+    postgres = LocalPostgres(folder / "home", settings=settings, search_path=os.environ["PATH"])
     try:
         postgres.start()
         doctor = doctor_for(database=None, membership=None)
@@ -661,6 +678,8 @@ def test_a_private_postgres_that_runs_is_looked_at_and_may_wait_for_its_migratio
         )
         assert {finding.check for finding in found if finding.verdict == "warn"} == {"migrations", "freshness"}
         assert "fail" not in {finding.verdict for finding in found}
+        [free] = [finding.said for finding in found if finding.check == "connections"]
+        assert 20 < int(free.split()[0]) <= 50 - 3 - 20 - 1  # ours is one
         with database.connect(postgres.url()) as connection:
             assert database.current_revision(connection) is None
     finally:

@@ -472,3 +472,32 @@ def test_help_does_not_wait_for_logs_metrics_or_http() -> None:
     imported = subprocess.run(command, check=True, capture_output=True, text=True).stderr  # noqa: S603 - our own
     assert "etl.console" in imported
     assert not re.search(r"\| +(structlog|prometheus_client|http\.server|etl\.(log|metrics|monitor))\n", imported)
+
+
+def test_a_reader_who_does_not_read_holds_up_one_line_and_loses_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("etl.log._PATIENCE", 0.3)
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as out:
+        said = logger(as_json=True, out=out)
+        began = time.monotonic()
+        for number in range(5_000):
+            said.info("line", number=number, fill="x" * 100)
+        assert time.monotonic() - began < 10
+        held = os.read(reading, 1_000_000)
+        said.info("read again")
+        held += os.read(reading, 1_000_000)
+    os.close(reading)
+    lines = [json.loads(line) for line in held.splitlines()]
+    assert [line["number"] for line in lines[:-1]] == list(range(len(lines) - 1))
+    assert 100 < len(lines) < 5_000
+    assert lines[-1]["event"] == "read again"
+
+
+def test_a_line_longer_than_a_pipe_takes_at_once_comes_whole() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as out:
+        logger(as_json=True, out=out).info("long", fill="x" * 20_000)
+    with os.fdopen(reading) as read:
+        assert json.loads(read.read())["fill"] == "x" * 20_000

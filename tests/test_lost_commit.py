@@ -290,6 +290,23 @@ def test_a_session_that_is_terminated_while_aws_is_asked_leaves_no_trace(
     check_all_is_as_if_nothing_had_happened(etl, etl.sync())
 
 
+@pytest.mark.parametrize("number", WRITES)
+def test_a_batch_that_is_found_committed_when_the_run_is_closed_counts(
+    etl: Etl, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(writer, "_PAUSES", (0.02,))
+    proxy.cut = {number: "after", number + 1: "before"}  # both tries: the answer is lost, and so is the question
+    report = sync_through(proxy, etl)
+    run = last_run(etl)
+    is_complete = number == WRITES[-1]
+    assert report.outcome == run["outcome"] == ("complete" if is_complete else "partial")
+    recorded = "SELECT count(*) AS number FROM cleanrooms_etl.status_transition WHERE run_id = :run"
+    assert report.counts.transitions == run["transitions"] == etl.query(recorded, run=run["run_id"])[0]["number"]
+    assert broken_rules(etl) == []
+    assert sync_when_free(etl.sync).outcome == "complete"
+    assert broken_rules(etl) == []
+
+
 def test_a_database_that_stays_away_fails_the_run_and_the_next_one_mends_all(
     etl: Etl, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,9 +94,11 @@ def test_trouble_that_shows_in_syncs_only_is_not_over_with_a_look(told: Told) ->
     assert told.trouble.reason is None
 
 
-def test_trouble_that_a_look_has_met_is_over_with_a_look(told: Told) -> None:
+def test_trouble_that_a_look_has_met_is_over_with_a_look_and_not_with_a_sync_from_before(told: Told) -> None:
     told.trouble.met("cannot connect", in_a_sync=True)
     told.trouble.met("cannot connect", in_a_sync=False)
+    told.trouble.passed(in_a_sync=True)
+    assert told.trouble.reason == "cannot connect"
     told.trouble.passed(in_a_sync=False)
     assert told.trouble.reason is None
 

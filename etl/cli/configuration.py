@@ -55,6 +55,7 @@ def with_database(config: "Config") -> "Config":
     from etl.config import Database
 
     if config.database.url is not None:
+        database.parse(config.database.address())  # what can never be connected to is told at once
         return config
     url = address(config)
     with database.connect(url) as connection:

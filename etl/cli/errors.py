@@ -1,6 +1,8 @@
 """What a user can mend: one clear line and its exit code. Whatever else is raised is a bug, and flies."""
 
+import os
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -21,7 +23,10 @@ class Etl(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with Path(os.devnull).open("w") as nowhere:
+                # Python has none of a stream that was closed before it began.
+                sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # click's own: --help, a wrong option, Ctrl-C
         except Exception as error:
