@@ -20,16 +20,17 @@ _LOOK = "5s"  # a statement that takes longer has failed: whoever looks is neede
 class Agenda:
     """The memberships of one configuration, as the database knows them. For one thread at a time.
 
-    Each look raises `database.DatabaseError` where database or schema cannot be used. The first one, and the first
-    after any trouble, registers the memberships.
+    Each look raises `database.DatabaseError` where database or schema cannot be used. The first one registers the
+    memberships, and makes due at once what was put off by failures: whoever starts or reloads a daemon has mended
+    something.
     """
 
-    def __init__(self, config: Config, *, hasten: bool = False) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
         self._memberships = {membership.id: membership for membership in config.memberships}
-        self._hasten = hasten
         self._connection: Connection | None = None
         self._is_registered = False
+        self._is_new = True
 
     def due(self, busy: Collection[str], most: int) -> list[Membership]:
         """Return at most so many memberships that are due and in nobody's hands, the longest due first.
@@ -78,6 +79,7 @@ class Agenda:
                 database.check_writable(connection)
                 self._register(connection)
                 yield connection
+            self._is_new = False
         except DBAPIError as error:
             self.close()
             raise database.DatabaseError(f"the database failed: {database.reason(error)}") from error
@@ -92,10 +94,10 @@ class Agenda:
         return self._connection
 
     def _register(self, connection: Connection) -> None:
-        if self._is_registered:
+        """Make the memberships known: at the first look, and again where somebody else has dropped one."""
+        if self._is_registered and leases.are_tracked(connection, list(self._memberships)):
             return
-        leases.register(connection, sweep.tracked(self._config))
-        if self._hasten:
+        tracked = sweep.tracked(self._config)
+        self._is_registered = leases.register(connection, tracked, drop_others=self._is_new)
+        if self._is_new:
             leases.hasten(connection)
-        self._hasten = False
-        self._is_registered = True

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from threading import Event, Lock, Thread, current_thread
@@ -39,6 +40,8 @@ _SILENT = 15.0  # seconds after which a look has met a database that does not an
 
 # What these warn of comes to us as errors too, or is no news: a look that is skipped while one goes on.
 _SAID_BY_US = ("apscheduler", "botocore.credentials", "psycopg", "urllib3")
+
+_OF_ONE_ROW = {"LockNotAvailable"}  # what the database refuses to one membership only
 
 
 class Daemon:
@@ -132,17 +135,14 @@ class Daemon:
 
     def look(self) -> None:
         """Look what is due, and begin it."""
-        if self._reloaded:
-            self._take_over(self._reloaded)
+        reloaded, self._reloaded = self._reloaded, None
+        if reloaded:
+            self._take_over(reloaded)
         if not self._trouble.may_try() or self._is_stopping.is_set():
             return
         self._looking_since = time.monotonic()
         try:
             due = self._agenda.due(list(self._running), _DUE_AT_ONCE)
-            if time.monotonic() - self._shown_at >= _FRESHNESS_EVERY:
-                self._metrics.show(self._agenda.freshness())
-                pace.share_among(self._agenda.daemons())
-                self._shown_at = time.monotonic()
         except DatabaseError as error:
             self._trouble.met(str(error), in_a_sync=False)
         else:
@@ -150,15 +150,25 @@ class Daemon:
             if not due and not self._running:  # nobody is left to meet it: another daemon may have done them
                 self._trouble.passed(in_a_sync=True)
             self._begin(due)
+            self._show()
         finally:
             self._looking_since = None
         self._metrics.database_up(is_up=self._trouble.reason is None)
 
+    def _show(self) -> None:
+        """Look how fresh all is, and how many share the work: a look that fails costs the metrics only."""
+        if time.monotonic() - self._shown_at < _FRESHNESS_EVERY:
+            return
+        self._shown_at = time.monotonic()
+        with suppress(DatabaseError):
+            pace.share_among(self._agenda.daemons())
+            self._metrics.show(self._agenda.freshness())
+
     def _take_over(self, config: Config) -> None:
-        self._reloaded = None
         self._agenda.close()
-        # Whoever reloads has mended something: what was put off is tried at once.
-        self._config, self._agenda = config, Agenda(config, hasten=True)
+        with self._lock:
+            self._due.clear()
+            self._config, self._agenda = config, Agenda(config)
         roles.forget_refusals()
 
     def _begin(self, due: Sequence[Membership]) -> None:
@@ -177,15 +187,15 @@ class Daemon:
     def _work(self) -> None:
         membership = self._next(None)
         while membership is not None:
-            self._sync(membership)
-            membership = self._next(membership)
+            has_met_trouble = self._sync(membership)
+            membership = self._next(membership, is_enough=has_met_trouble)
 
-    def _next(self, done: Membership | None) -> Membership | None:
+    def _next(self, done: Membership | None, *, is_enough: bool = False) -> Membership | None:
         """Put down what is done, and take up what is due: no other worker comes in between."""
         with self._lock:
             if done is not None:
                 del self._running[done.id]
-            is_enough = self._is_stopping.is_set() or (done is not None and self._trouble.reason)
+            is_enough = is_enough or self._is_stopping.is_set()
             while self._due and not is_enough and len(self._running) < self._slots:
                 membership = self._due.popleft()
                 if membership.id not in self._running:  # taken up since the database was looked at
@@ -193,30 +203,32 @@ class Daemon:
                     return membership
             return None
 
-    def _sync(self, membership: Membership) -> None:
+    def _sync(self, membership: Membership) -> bool:
+        """Sync one membership; return whether it met trouble that others would meet too."""
         try:
-            self._take(sync_membership(self._config, membership, self._watch, if_due=True))
+            return self._take(sync_membership(self._config, membership, self._watch, if_due=True))
         except Exception:  # noqa: BLE001 - a fault in one sync is recorded, and must not end the others
             self._log.exception("a fault of this program: please report it", membership=membership.id)
             self._trouble.met("a sync met a fault of this program", in_a_sync=True)
+            return True
 
     def _watch(self, _: Progress) -> None:
         if self._is_stopping.is_set():
             raise StoppedError
 
-    def _take(self, report: SyncReport) -> None:
+    def _take(self, report: SyncReport) -> bool:
         """Tell what came of a sync; one that could not even open its run tells of the database instead."""
-        if report.outcome == "busy":
-            return
-        if report.run_id is None:
-            if report.error_class != "Stopped":
-                self._trouble.met(str(report.error), in_a_sync=True)
-            return
+        if report.outcome == "busy" or (report.run_id is None and report.error_class == "Stopped"):
+            return False
+        if report.run_id is None and report.error_class not in _OF_ONE_ROW:
+            self._trouble.met(str(report.error), in_a_sync=True)
+            return True
         self._trouble.passed(in_a_sync=True)
         self._metrics.observe(report)
         is_in_order = report.is_fine or report.error_class == "Stopped"
         say = self._log.info if is_in_order else self._log.warning
         say("synced", **_told(report))
+        return False
 
     def is_alive(self) -> str | None:
         """Say why the process should be started again; None if it should not."""

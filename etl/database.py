@@ -151,8 +151,9 @@ def upgrade(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 - a quarter of a second that only migrations need
     from alembic.config import Config as AlembicConfig  # noqa: PLC0415 - likewise
 
-    if is_newer(current_revision(connection) or REVISION):
+    if not is_older(current_revision(connection)):
         check_revision(connection)
+        return
     config = AlembicConfig()
     config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from etl.tables import membership, sync_run
+
+_LONGEST_PAUSE = 1_800  # seconds for which a failing membership is put off at the most
 
 
 class FencedError(Exception):
@@ -48,6 +50,8 @@ class Run:
     started_at: datetime
     failures: int
     """Failed runs of the membership in a row before this one."""
+    expected_seconds: float
+    """The longest pause that its schedule allows, as it was registered when the run began."""
     expected_jobs: int
     """Jobs that the last complete listing held; 0 if there was none."""
 
@@ -60,23 +64,26 @@ class Following(NamedTuple):
     """Failed runs in a row by now."""
 
 
-def register(connection: Connection, tracked: Iterable[Tracked]) -> None:
-    """Make the configured memberships known, and mark all others as no longer tracked.
+def register(connection: Connection, tracked: Iterable[Tracked], *, drop_others: bool = True) -> bool:
+    """Make memberships known, and mark all others as no longer tracked if `drop_others`.
 
-    One whose schedule has changed is due at once. Nothing else changes.
+    One whose schedule has changed is due at once. A row that somebody else has locked is left for another time:
+    returns whether there was none.
     """
     rows = [{**entry._asdict(), "configured": True} for entry in tracked]
-    columns = membership.c
-    if unknown := _not_registered(connection, rows):
-        statement = insert(membership).values(unknown)
-        fresh: dict[str, Any] = {name: statement.excluded[name] for name in unknown[0]}
-        fresh["account_id"] = func.coalesce(statement.excluded.account_id, columns.account_id)
-        is_as_before = statement.excluded.expected_seconds == columns.expected_seconds
-        fresh["next_due_at"] = case((is_as_before, columns.next_due_at))
-        connection.execute(statement.on_conflict_do_update(index_elements=[columns.membership_id], set_=fresh))
-    ids = [row["membership_id"] for row in rows]
-    dropped = and_(columns.configured, columns.membership_id.not_in(ids))
-    connection.execute(update(membership).where(dropped).values(configured=False))
+    stale = _not_registered(connection, rows)
+    free = _lock(connection, [row["membership_id"] for row in stale])
+    if ready := [row for row in stale if row["membership_id"] in free]:
+        statement = insert(membership).values(ready)
+        fresh: dict[str, Any] = {name: statement.excluded[name] for name in ready[0]}
+        fresh["account_id"] = func.coalesce(statement.excluded.account_id, membership.c.account_id)
+        is_as_before = statement.excluded.expected_seconds == membership.c.expected_seconds
+        fresh["next_due_at"] = case((is_as_before, membership.c.next_due_at))
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=[membership.c.membership_id], set_=fresh)
+        )
+    are_dropped = not drop_others or _drop_others(connection, [row["membership_id"] for row in rows])
+    return len(ready) == len(stale) and are_dropped
 
 
 def _not_registered(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -95,6 +102,28 @@ def _not_registered(connection: Connection, rows: Sequence[dict[str, Any]]) -> l
     return [row for row in sorted(rows, key=itemgetter("membership_id")) if not is_stored(row)]
 
 
+def _lock(connection: Connection, membership_ids: Sequence[str]) -> set[str]:
+    """Lock the rows of these memberships, and return which are ours now, or are not there at all."""
+    columns = membership.c
+    of_these = columns.membership_id.in_(membership_ids)
+    stored = set(connection.scalars(select(columns.membership_id).where(of_these)))
+    locked = connection.scalars(select(columns.membership_id).where(of_these).with_for_update(skip_locked=True))
+    return set(membership_ids) - stored | set(locked)
+
+
+def _drop_others(connection: Connection, membership_ids: Sequence[str]) -> bool:
+    columns = membership.c
+    others = list(
+        connection.scalars(
+            select(columns.membership_id).where(columns.configured, columns.membership_id.not_in(membership_ids))
+        )
+    )
+    free = _lock(connection, others)
+    if free:
+        connection.execute(update(membership).where(columns.membership_id.in_(free)).values(configured=False))
+    return len(free) == len(others)
+
+
 def due(connection: Connection, membership_ids: Sequence[str], most: int) -> list[str]:
     """Return which of these memberships are due and not being synced, the longest due first."""
     columns = membership.c
@@ -107,13 +136,24 @@ def due(connection: Connection, membership_ids: Sequence[str], most: int) -> lis
     return list(rows.scalars())
 
 
-def hasten(connection: Connection) -> None:
-    """Make due what was put off because it had failed."""
-    connection.execute(
-        update(membership)
-        .where(membership.c.configured, membership.c.failures > 0, membership.c.next_due_at.is_not(None))
-        .values(next_due_at=None)
+def are_tracked(connection: Connection, membership_ids: Sequence[str]) -> bool:
+    """Tell whether all of these memberships are: whoever has another configuration may have dropped one."""
+    columns = membership.c
+    found = connection.scalar(
+        select(func.count()).where(columns.membership_id.in_(membership_ids), columns.configured)
     )
+    return found == len(membership_ids)
+
+
+def hasten(connection: Connection) -> None:
+    """Make due what was put off because it had failed; what is being synced now is not waited for."""
+    columns = membership.c
+    put_off = (
+        select(columns.membership_key)
+        .where(columns.configured, columns.failures > 0, columns.next_due_at.is_not(None))
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(update(membership).where(columns.membership_key.in_(put_off)).values(next_due_at=None))
 
 
 def begin(
@@ -134,16 +174,17 @@ def begin(
     if locked is None:
         _end_frozen_session(connection, membership_id, lease)
         return None
-    wanted = (_is_free(), _is_due()) if if_due else (_is_free(),)
-    held = connection.execute(
-        select(membership.c.lease_epoch + 1, membership.c.failures).where(
-            membership.c.membership_key == locked, *wanted
-        )
-    ).one_or_none()
-    return _open(connection, locked, *held, lease=lease, worker=worker) if held else None
+    wanted = (_is_free(), _is_due(), membership.c.configured) if if_due else (_is_free(),)
+    held = (
+        connection.execute(select(membership).where(membership.c.membership_key == locked, *wanted))
+        .mappings()
+        .one_or_none()
+    )
+    return _open(connection, held, lease, worker) if held else None
 
 
-def _open(connection: Connection, key: int, epoch: int, failures: int, *, lease: timedelta, worker: Worker) -> Run:
+def _open(connection: Connection, held: RowMapping, lease: timedelta, worker: Worker) -> Run:
+    key, epoch = held["membership_key"], held["lease_epoch"] + 1
     connection.execute(
         update(membership).where(membership.c.membership_key == key).values(lease_epoch=epoch, **_lease(lease))
     )
@@ -169,7 +210,7 @@ def _open(connection: Connection, key: int, epoch: int, failures: int, *, lease:
         .returning(sync_run.c.run_id, sync_run.c.started_at, func.coalesce(expected.scalar_subquery(), 0))
     )
     run_id, started_at, expected_jobs = connection.execute(opened).one()
-    return Run(run_id, key, epoch, lease, started_at, failures, expected_jobs)
+    return Run(run_id, key, epoch, lease, started_at, held["failures"], held["expected_seconds"], expected_jobs)
 
 
 def _is_free() -> ColumnElement[bool]:
@@ -183,8 +224,11 @@ def _is_free() -> ColumnElement[bool]:
 
 
 def _is_due() -> ColumnElement[bool]:
-    next_due_at = membership.c.next_due_at
-    return or_(next_due_at.is_(None), next_due_at <= func.clock_timestamp())
+    columns = membership.c
+    now = func.clock_timestamp()
+    # Later than any schedule or pause allows: the database's clock was set back.
+    farthest = func.make_interval(0, 0, 0, 0, 0, 0, func.greatest(columns.expected_seconds, _LONGEST_PAUSE) + 60)
+    return or_(columns.next_due_at.is_(None), columns.next_due_at <= now, columns.next_due_at > now + farthest)
 
 
 def _end_frozen_session(connection: Connection, membership_id: str, lease: timedelta) -> None:
@@ -196,10 +240,13 @@ def _end_frozen_session(connection: Connection, membership_id: str, lease: timed
 
 
 _END_FROZEN_SESSION = text(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"  # noqa: S608 - the name of our own table
-    f" JOIN {membership.fullname} ON pid = lease_pid AND backend_start = lease_session_at"
+    "SELECT pg_terminate_backend(activity.pid) FROM pg_stat_activity AS activity"  # noqa: S608 - our own table
+    f" JOIN {membership.fullname} ON activity.pid = lease_pid AND backend_start = lease_session_at"
     " WHERE membership_id = :membership_id AND usename = current_user"
     " AND lease_until <= clock_timestamp() AND xact_start <= clock_timestamp() - :lease"
+    # Behind a transaction pooler the session may be somebody else's by now, who has nothing to do with this table.
+    " AND EXISTS (SELECT FROM pg_locks WHERE pg_locks.pid = activity.pid AND mode = 'RowExclusiveLock'"
+    f" AND relation = CAST('{membership.fullname}' AS regclass))"
 )
 
 
@@ -236,8 +283,14 @@ def _end_with_lease(connection: Connection, lease: timedelta) -> None:
 
 
 def release(connection: Connection, run: Run, following: Following | None) -> None:
-    """Give the lease back, if it is still ours, and say what follows; None: the membership is as due as before."""
-    due = {} if following is None else following._asdict()
+    """Give the lease back, if it is still ours, and say what follows; None: the membership is as due as before.
+
+    One whose schedule has changed meanwhile is due at once.
+    """
+    due: dict[str, Any] = {}
+    if following is not None:
+        is_as_before = membership.c.expected_seconds == run.expected_seconds
+        due = {"failures": following.failures, "next_due_at": case((is_as_before, following.next_due_at))}
     connection.execute(
         update(membership)
         .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)

@@ -100,6 +100,8 @@ class Syncing:
             return self._close_fenced(str(error))
         except DBAPIError as error:
             return self._close(self._broken_off(), type(error.orig).__name__, database.reason(error))
+        except database.DatabaseError:
+            raise  # of a schema that is not ours any more: nothing may be written
         except BaseException as error:
             self._close("failed", type(error).__name__, "a fault of this program: please report it")
             raise

@@ -120,6 +120,7 @@ sync_run = Table(
     _one_of("outcome", OUTCOMES),
     CheckConstraint("(outcome = 'running') = (finished_at IS NULL)", name="finished"),
     Index(None, "membership_key", "run_id"),
+    Index("ix_sync_run_running", "membership_key", postgresql_where=text("outcome = 'running'")),
     Index("ix_sync_run_complete", "membership_key", "run_id", postgresql_where=text("outcome = 'complete'")),
     comment="One row for each sync of a membership, from its start",
 )

@@ -7,6 +7,7 @@ from structlog.typing import FilteringBoundLogger
 
 _FIRST_PAUSE = 1.0  # seconds
 _LONGEST_PAUSE = 30.0
+_STEADY = 5.0  # seconds without it until trouble of syncs is over: some of them may pass where others do not
 _SAY_AGAIN = 60.0  # seconds until a reason that does not last is news: some name another file each time
 
 
@@ -23,7 +24,7 @@ class Trouble:
         self._lock = Lock()
         self._is_in_syncs = False
         self._pause = 0.0
-        self._again_at = self._said_at = time.monotonic()
+        self._again_at = self._said_at = self._met_at = time.monotonic()
         self._said: str | None = None
 
     def may_try(self) -> bool:
@@ -36,6 +37,7 @@ class Trouble:
             is_lasting = reason == self.reason
             self.reason = reason
             self._is_in_syncs = in_a_sync
+            self._met_at = time.monotonic()
             if self.may_try():  # of many who meet it at once the first one makes the pause
                 self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
                 self._again_at = time.monotonic() + self._pause
@@ -46,7 +48,8 @@ class Trouble:
     def passed(self, *, in_a_sync: bool) -> None:
         """Take note that the work went well: where it had failed, for a sync may have begun before the trouble."""
         with self._lock:
-            if self._is_in_syncs != in_a_sync:
+            is_early = in_a_sync and time.monotonic() - self._met_at < _STEADY
+            if self._is_in_syncs != in_a_sync or is_early:
                 return
             if self._said:
                 self._log.info("can sync again")

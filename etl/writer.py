@@ -12,7 +12,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from etl import leases
+from etl import database, leases
 
 T = TypeVar("T")
 
@@ -47,8 +47,9 @@ class Writer:
     def write(self, work: Callable[[Connection], T], accept: Callable[[T], None] = _nothing) -> None:
         """Do `work` once and for all, under the lease; `accept` its result as soon as it is known to be committed.
 
-        Raises `leases.FencedError` if another run holds the lease by now, and the driver's error if the database
-        stays away: whether the work was committed shows at the next write, which accepts it first.
+        Raises `leases.FencedError` if another run holds the lease by now, `database.DatabaseError` if the schema
+        is not ours any more, and the driver's error if the database stays away. Whether the work was committed
+        then shows at the next write, which accepts it first.
         """
         is_tried = False
 
@@ -56,6 +57,7 @@ class Writer:
             nonlocal is_tried
             if self._took_place(connection) and is_tried:
                 return
+            database.check_revision(connection)  # a newer release may have come meanwhile
             leases.renew(connection, self._run)
             leases.count_batch(connection, self._run)
             is_tried = True

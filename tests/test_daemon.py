@@ -397,6 +397,24 @@ def test_trouble_of_syncs_that_another_daemon_has_done_since_is_over(
     assert len(daemon.lines("synced")) == 1
 
 
+def test_a_row_that_somebody_has_locked_stops_nobody_but_itself(make_daemon_etl: MakeEtl, world: World) -> None:
+    locked, *others = [world.add_membership() for _ in range(4)]
+    etl = make_daemon_etl(sync={"lease": "1s"}, schedule={"every": "1s"}, aws={"max_concurrency": 1})
+    with running(etl) as daemon:
+        daemon.until(lambda: len(daemon.lines("synced")) >= 4, "the first sweep")
+        with database.connect(etl.config.database.address()) as other, other.begin():
+            row = f"SELECT FROM cleanrooms_etl.membership WHERE membership_id = '{locked.id}' FOR UPDATE"
+            other.exec_driver_sql(row)
+            before = len(daemon.lines("synced"))
+            daemon.until(
+                lambda: (
+                    {line["membership"] for line in daemon.lines("synced")[before:]}
+                    >= {each.id for each in others}
+                ),
+                "the others",
+            )
+
+
 # Reload
 
 

@@ -731,7 +731,7 @@ def test_an_aws_that_does_not_answer_is_given_up(
 def test_one_membership_that_is_not_answered_costs_the_others_nothing(
     doctor_for: DoctorFor, world: World, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 2)
+    monkeypatch.setattr(patience, "PATIENCE", 3)
     silent, other = world.add_membership(), world.add_membership()
     endpoint.on(
         lambda request: request.region is not None and request.membership == silent.id,
@@ -751,7 +751,7 @@ def test_one_membership_that_is_not_answered_costs_the_others_nothing(
 def test_a_get_that_is_not_answered_is_a_warning(
     doctor: Doctor, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 1)
+    monkeypatch.setattr(patience, "PATIENCE", 3)
     endpoint.on(JOB, answers.slow(60), times=None)
     finding = only(doctor.on("get"))
     assert finding.verdict == "warn"
@@ -761,11 +761,11 @@ def test_a_get_that_is_not_answered_is_a_warning(
 def test_who_is_silent_after_throttling_is_told_so_once_all_who_wait_had_their_turn(
     doctor_for: DoctorFor, membership: Membership, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 1)
+    monkeypatch.setattr(patience, "PATIENCE", 3)
     endpoint.on(is_signed(JOBS), answers.error("ThrottlingException"), answers.slow(60))
     many_workers = {"max_concurrency": 100, "requests_per_second": 10}
     finding = doctor_for(aws=many_workers, membership=[entry(membership)]).on("list")[0]
-    assert finding.said == "no answer within 3 s: 1 requests had one, of which 1 were throttled"
+    assert finding.said == "no answer within 5 s: 1 requests had one, of which 1 were throttled"
     assert finding.remedy == "run `etl doctor` again later, or lower aws.requests_per_second"
 
 

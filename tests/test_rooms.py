@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "source": {"clients", "config", "masking", "wire"},
     "store": {"absence", "jobs", "leases", "reconcile", "tables"},
     "leases": {"tables"},
-    "writer": {"leases"},
+    "writer": {"database", "leases"},
     "ahead": set(),
     "backoff": set(),
     "timetable": {"backoff", "config"},

@@ -89,7 +89,9 @@ def test_the_pauses_double_up_to_half_a_minute_and_begin_anew_afterwards(told: T
 def test_trouble_that_shows_in_syncs_only_is_not_over_with_a_look(told: Told) -> None:
     told.trouble.met("disk full", in_a_sync=True)
     told.trouble.passed(in_a_sync=False)
-    assert told.trouble.reason == "disk full"
+    told.trouble.passed(in_a_sync=True)
+    assert told.trouble.reason == "disk full"  # some syncs may pass where others do not
+    told.now += 5
     told.trouble.passed(in_a_sync=True)
     assert told.trouble.reason is None
 

@@ -24,14 +24,20 @@ CROSS JOIN LATERAL (
     WHERE run.membership_key = membership.membership_key AND run.outcome = 'complete'
 ) AS last_complete
 CROSS JOIN LATERAL (
-    SELECT count(*) AS number, max(run.run_id) AS last_run_id
-    FROM cleanrooms_etl.sync_run AS run
-    WHERE run.membership_key = membership.membership_key
-        AND run.run_id > last_complete.run_id
-        AND run.outcome IN ('partial', 'failed', 'abandoned')
-        AND run.error_class <> 'Stopped' -- on request
+    SELECT count(*) AS number, max(failed.run_id) AS last_run_id
+    FROM (
+        SELECT run.run_id
+        FROM cleanrooms_etl.sync_run AS run
+        WHERE run.membership_key = membership.membership_key
+            AND run.run_id > last_complete.run_id
+            AND run.outcome IN ('partial', 'failed', 'abandoned')
+            AND run.error_class <> 'Stopped' -- on request
+        ORDER BY run.run_id DESC
+        LIMIT 1000 -- a role that was revoked for good makes thousands
+    ) AS failed
 ) AS failures
 LEFT JOIN cleanrooms_etl.sync_run AS last_failure ON last_failure.run_id = failures.last_run_id
 WHERE membership.configured;
 
 COMMENT ON COLUMN cleanrooms.sync_freshness.next_due_at IS 'From when the daemon syncs it again, by its schedule or to try once more after a failure (database clock); null: at once';
+COMMENT ON COLUMN cleanrooms.sync_freshness.consecutive_failures IS 'Runs since the last complete one that failed, ended early or were abandoned; 1,000 are counted at most';

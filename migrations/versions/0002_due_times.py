@@ -48,6 +48,13 @@ def upgrade() -> None:
         ),
         schema="cleanrooms_etl",
     )
+    op.create_index(
+        "ix_sync_run_running",
+        "sync_run",
+        ["membership_key"],
+        schema="cleanrooms_etl",
+        postgresql_where=sa.text("outcome = 'running'"),
+    )
     for name in VIEWS:
         op.execute((SQL / f"0002_{name}.sql").read_text("utf-8"))
 
@@ -57,6 +64,7 @@ def downgrade() -> None:
     for name in VIEWS:
         op.execute(f"DROP VIEW cleanrooms.{name}")
         op.execute((SQL / f"0001_{name}.sql").read_text("utf-8"))
+    op.drop_index("ix_sync_run_running", "sync_run", schema="cleanrooms_etl")
     op.drop_column("sync_run", "overruns", schema="cleanrooms_etl")
     op.drop_column("membership", "failures", schema="cleanrooms_etl")
     op.drop_column("membership", "next_due_at", schema="cleanrooms_etl")
