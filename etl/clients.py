@@ -100,14 +100,15 @@ def _models() -> Loader:
     return loader
 
 
-def _new_session() -> botocore.session.Session:
+def _new_session(region: str) -> botocore.session.Session:
     session = botocore.session.get_session()
+    session.set_config_variable("region", region)  # a profile may name a role, and no Region to ask for it
     session.register_component("data_loader", _models())
     return session
 
 
 def _new_client(aws: Aws, membership: Membership) -> BaseClient:
-    session = _new_session()
+    session = _new_session(membership.region)
     if membership.role_arn:
         role = Role(membership.role_arn, membership.external_id, aws.sts_endpoint_url or aws.endpoint_url)
         provider = AssumedRole(role, membership.region, _new_session, _client_config(aws))

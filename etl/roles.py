@@ -109,7 +109,7 @@ class AssumedRole(CredentialProvider):
         self,
         role: Role,
         region: str,
-        new_session: Callable[[], Session],
+        new_session: Callable[[str], Session],
         config: ClientConfig,
         refusals: Refusals = _refusals,
     ) -> None:
@@ -140,7 +140,7 @@ class AssumedRole(CredentialProvider):
 
     def _fetcher(self) -> AssumeRoleCredentialFetcher:
         """Return who asks with our own credentials as they are now: those in a file are replaced while we run."""
-        session = self._new_session()
+        session = self._new_session(self._region)
         ours = session.get_credentials()
         if ours is None:
             raise NoCredentialsError

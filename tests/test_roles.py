@@ -145,7 +145,7 @@ class Account:
         self.refusals = Refusals(lambda: self.now)
 
     def credentials(
-        self, new_session: Callable[[], Session] = botocore.session.get_session
+        self, new_session: Callable[[str], Session] = lambda _: botocore.session.get_session()
     ) -> Callable[[], ReadOnlyCredentials]:
         """What a new client asks for credentials before each request."""
         role = Role(ROLE, None, self.endpoint.url)
@@ -227,7 +227,7 @@ def test_a_remembered_refusal_holds_nothing_of_the_call(
     caplog.set_level(logging.CRITICAL, "botocore")  # a record that is kept for the test would hold it too
     sessions: list[weakref.ref[Session]] = []
 
-    def new_session() -> Session:
+    def new_session(_: str) -> Session:
         session = botocore.session.get_session()
         sessions.append(weakref.ref(session))
         return session

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import botocore.retries.standard
@@ -360,6 +361,24 @@ def test_without_credentials_no_role_can_be_assumed_either(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     etl = make_etl(memberships=[entry(membership, role_arn=ROLE)])
     assert failure_of(etl)[0] == "NoCredentialsError"
+
+
+def test_a_profile_that_names_a_role_and_no_region_will_do(
+    etl: Etl, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    endpoint.add_role(ROLE)
+    file = tmp_path / "config"
+    file.write_text(
+        "[profile ours]\naws_access_key_id = AKIATESTS\naws_secret_access_key = worthless\n"
+        f"[profile reader]\nrole_arn = {ROLE}\nsource_profile = ours\n"
+    )
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "reader")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint.url)
+    assert etl.sync().outcome == "complete"
+    assert endpoint.counts[ASSUME_ROLE] == 1
 
 
 def test_a_profile_that_does_not_exist_is_a_failed_run(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:
