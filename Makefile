@@ -8,7 +8,7 @@ BIN := .venv/bin
 .PHONY: help demo test check check-deploy format lock clean
 
 help:  ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[-a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/demo  ## See it work: a private Postgres, a simulated AWS, and what analysts see
 	@$(BIN)/etl demo --text
@@ -24,7 +24,7 @@ check: .venv/dev check-deploy  ## Check format, lint and types, and what is in d
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-check-deploy: .venv/deploy/ready
+check-deploy: .venv/deploy/ready  ## Check what is in deploy/ with the tools of each
 	@.venv/deploy/bin/python -m deploy.checks
 
 format: .venv/dev  ## Mend format, and lint where it mends itself

@@ -4,7 +4,6 @@ Each second it asks Postgres which memberships are due, and starts their syncs, 
 times live in Postgres, so any number of daemons share the work.
 """
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -36,10 +35,8 @@ _FRESHNESS_EVERY = 5.0  # seconds between two looks at how fresh all is
 _ASLEEP = 5.0  # seconds without a tick after which the scheduler is woken
 _DEAD = 60.0  # seconds without a tick after which the process had better be started again
 _HUNG = 300.0  # seconds of a look after which its session hangs for good: another process has another one
+_FAULTY = 60.0  # seconds for which a membership is left alone whose sync met a fault of this program
 _SILENT = 15.0  # seconds after which a look has met a database that does not answer
-
-# What these warn of comes to us as errors too, or is no news: a look that is skipped while one goes on.
-_SAID_BY_US = ("apscheduler", "botocore.credentials", "psycopg", "urllib3")
 
 _OF_ONE_ROW = {"LockNotAvailable"}  # what the database refuses to one membership only
 
@@ -60,6 +57,7 @@ class Daemon:
         self._due: deque[Membership] = deque()
         self._slots = 0
         self._running: dict[str, Thread] = {}
+        self._faulty_until: dict[str, float] = {}
         self._is_stopping = Event()
         self.left_behind: list[str] = []
         """What had not ended when the daemon did: then only the end of the process ends it."""
@@ -74,8 +72,6 @@ class Daemon:
         )
 
     def __enter__(self) -> Self:
-        for name in _SAID_BY_US:
-            logging.getLogger(name).setLevel(logging.ERROR)
         self._monitor.__enter__()
         if self._monitor.trouble:
             self._log.warning(self._monitor.trouble)
@@ -142,12 +138,16 @@ class Daemon:
             return
         self._looking_since = time.monotonic()
         try:
-            due = self._agenda.due(list(self._running), _DUE_AT_ONCE)
+            busy = [*self._running, *self._faulty()]
+            due = self._agenda.due(busy, _DUE_AT_ONCE)
         except DatabaseError as error:
             self._trouble.met(str(error), in_a_sync=False)
+        except Exception:  # noqa: BLE001 - it is said, and the next look may do
+            self._log.exception("a fault of this program: please report it")
+            self._trouble.met("a look met a fault of this program", in_a_sync=False)
         else:
             self._trouble.passed(in_a_sync=False)
-            if not due and not self._running:  # nobody is left to meet it: another daemon may have done them
+            if not due and not busy:  # nobody is left to meet it: another daemon may have done them
                 self._trouble.passed(in_a_sync=True)
             self._begin(due)
             self._show()
@@ -207,10 +207,16 @@ class Daemon:
         """Sync one membership; return whether it met trouble that others would meet too."""
         try:
             return self._take(sync_membership(self._config, membership, self._watch, if_due=True))
-        except Exception:  # noqa: BLE001 - a fault in one sync is recorded, and must not end the others
+        except Exception as fault:  # noqa: BLE001 - a fault in one sync is recorded, and must not end the others
             self._log.exception("a fault of this program: please report it", membership=membership.id)
-            self._trouble.met("a sync met a fault of this program", in_a_sync=True)
-            return True
+            self._metrics.observe(SyncReport(membership.id, "failed", error_class=type(fault).__name__))
+            self._faulty_until[membership.id] = time.monotonic() + _FAULTY
+            return False
+
+    def _faulty(self) -> list[str]:
+        """Return the memberships whose sync met a fault of this program a little while ago."""
+        now = time.monotonic()
+        return [name for name, until in list(self._faulty_until.items()) if until > now]
 
     def _watch(self, _: Progress) -> None:
         if self._is_stopping.is_set():

@@ -45,12 +45,14 @@ def logger(*, as_json: bool, out: TextIO) -> FilteringBoundLogger:
 
 
 @contextmanager
-def forwarding(log: FilteringBoundLogger) -> Iterator[None]:
+def forwarding(log: FilteringBoundLogger, errors_only: tuple[str, ...] = ()) -> Iterator[None]:
     """Make lines of what libraries log at WARNING and above, and of Python's warnings.
 
+    Of the libraries whose names begin with one of `errors_only`, errors alone.
     This alone is global: the standard library has one root logger. It is left as it was found.
     """
     handler = _Forwarding(log)
+    handler.addFilter(lambda record: record.levelno >= logging.ERROR or not record.name.startswith(errors_only))
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(capture=True)
     try:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import Etl, MakeEtl
 
-from etl import agenda, config, database, log, pace
+from etl import agenda, config, database, log, pace, sync
 from etl.config import Config
 from etl.daemon import Daemon
 from etl.demo.answers import error
@@ -23,6 +23,7 @@ from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
 from etl.demo.request import Request
 from etl.demo.world import World
+from etl.sync import SyncReport
 
 LISTING = "ListTrainedModelInferenceJobs"
 PATIENCE = 20.0
@@ -415,6 +416,37 @@ def test_a_row_that_somebody_has_locked_stops_nobody_but_itself(make_daemon_etl:
             )
 
 
+def test_a_fault_in_a_look_is_said_and_waited_out(
+    make_daemon_etl: MakeEtl, membership: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert membership
+    with monkeypatch.context() as patch, running(make_daemon_etl()) as daemon:
+        patch.setattr(agenda.Agenda, "due", lambda *_: 1 / 0)
+        daemon.until(lambda: daemon.get("/readyz") == (503, "a look met a fault of this program\n"), "a refusal")
+        patch.undo()
+        daemon.until(lambda: daemon.lines("synced"), "a sync")
+    assert "ZeroDivisionError" in daemon.lines("a fault of this program: please report it")[0]["exception"]
+
+
+def test_a_fault_in_one_sync_is_said_counted_and_keeps_nobody_from_the_others(
+    make_daemon_etl: MakeEtl, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty, fine = world.add_membership(), world.add_membership()
+
+    def sync_membership(_: Config, membership: config.Membership, *arguments: Any, **keywords: Any) -> SyncReport:
+        if membership.id == faulty.id:
+            raise ZeroDivisionError
+        return sync.sync_membership(_, membership, *arguments, **keywords)
+
+    monkeypatch.setattr("etl.daemon.sync_membership", sync_membership)
+    with running(make_daemon_etl(schedule={"every": "1s"})) as daemon:
+        daemon.until(lambda: len(daemon.lines("synced")) >= 2, "the others")
+        assert daemon.get("/readyz") == (200, "ok\n")
+        assert 'etl_errors_total{error_class="ZeroDivisionError"} 1.0' in daemon.get("/metrics")[1]
+    assert {line["membership"] for line in daemon.lines("synced")} == {fine.id}
+    assert len(daemon.lines("a fault of this program: please report it")) == 1
+
+
 # Reload
 
 
@@ -481,7 +513,7 @@ def test_told_to_stop_it_leaves_what_hangs_with_what_it_has_committed(
         assert is_asked.wait(PATIENCE)
         before = time.monotonic()
         daemon.daemon.stop()
-        assert time.monotonic() - before < 3
+        assert time.monotonic() - before < 8
     goes_on.set()
     [line] = daemon.lines("synced")
     assert (line["outcome"], line["error_class"], line["level"]) == ("partial", "Stopped", "info")

@@ -178,7 +178,7 @@ def test_a_run_that_went_on_over_due_times_has_skipped_and_counted_them(
     etl = make_etl(schedule={"every": "1s"})
     endpoint.before_page = lambda _: endpoint.pause(2.2)
     report = etl.sync()
-    assert report.overruns in {2, 3}
+    assert report.overruns >= 2
     assert etl.query("SELECT overruns FROM cleanrooms.sync_runs") == [{"overruns": report.overruns}]
     assert timedelta(seconds=-0.1) < pause(etl) <= timedelta(seconds=1)
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # What `etl --help` need not wait for is imported when the command runs.
 # ruff: noqa: PLC0415
 
+# What these warn of comes to us as errors too, or is no news: a look that is skipped while one goes on.
+_SAID_BY_US = ("apscheduler", "botocore.credentials", "psycopg", "urllib3")
+
 
 @click.command()
 @with_options
@@ -39,7 +42,7 @@ def daemon(file: Path | None, as_json: bool | None) -> None:
 
     log = logger(as_json=Console(as_json=as_json).as_json, out=sys.stdout)
     with_database(with_memberships(configuration(file)))  # what is wrong from the start has its own exit code
-    with forwarding(log), Daemon(partial(_reread, file), log) as running:
+    with forwarding(log, _SAID_BY_US), Daemon(partial(_reread, file), log) as running:
         for _ in signals.until_stop():
             running.reload()
     if running.left_behind:
