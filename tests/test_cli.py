@@ -754,6 +754,8 @@ def test_status_fails_while_a_membership_is_late(cli: Cli, make_etl: MakeEtl) ->
     etl.execute("UPDATE cleanrooms_etl.membership SET listed_at = listed_at - interval '1 hour'")
     said = cli.run("status")
     assert (said.code, said.objects[0]["state"]) == (1, "late")
+    [complaint] = said.complaints
+    assert complaint.endswith(": late: a listing is expected every 900 s: does a daemon or cron run?")
 
 
 @pytest.mark.parametrize(("syncs_before", "state"), [(0, "never"), (1, "failing")])

@@ -20,7 +20,7 @@ _SHOWN = ("membership_id", "region", "state", "last_complete_at", "age_seconds",
 @click.command()
 @with_options
 def status(file: Path | None, as_json: bool | None) -> None:
-    """Show how fresh each membership is.
+    """Show how fresh each membership is, those that are not first.
 
     Exits with 1 if one is late, failing or was never synced: fit for a cron monitor.
     """
@@ -29,17 +29,17 @@ def status(file: Path | None, as_json: bool | None) -> None:
     console = Console(as_json=as_json)
     config = configuration(file)
     with connected(config) as connection:
-        rows = connection.execute(text("SELECT * FROM cleanrooms.sync_freshness ORDER BY region, membership_id"))
+        rows = connection.execute(
+            text("SELECT * FROM cleanrooms.sync_freshness ORDER BY state = 'ok', region, membership_id")
+        )
         freshness = [dict(row) for row in rows.mappings()]
     known = {row["membership_id"] for row in freshness}
     unknown = [membership.id for membership in config.memberships if membership.id not in known]
     if freshness:
         console.table("freshness", freshness, list(freshness[0]) if console.as_json else _SHOWN)
     for row in freshness:
-        if row["last_error"]:
-            console.complain(
-                f"{row['membership_id']}: {row['last_error_class']}: {row['last_error']}{_again(row)}"
-            )
+        if row["state"] != "ok":
+            console.complain(f"{row['membership_id']}: {_trouble(row)}")
     for membership_id in unknown:
         console.complain(f"{membership_id}: configured, and not synced yet: run `etl sync`")
     if not known and not unknown:
@@ -48,7 +48,12 @@ def status(file: Path | None, as_json: bool | None) -> None:
     sys.exit(0 if are_fresh else EXIT_TROUBLE)
 
 
-def _again(row: Mapping[str, Any]) -> str:
-    """Say when the daemon tries a failing membership again."""
-    due = row["next_due_at"]
-    return f" (a daemon tries again from {due.astimezone(UTC):%H:%M:%S}Z)" if due else ""
+def _trouble(row: Mapping[str, Any]) -> str:
+    """Say what is wrong with a membership, and when a daemon tries it again."""
+    if row["last_error"]:
+        due = row["next_due_at"]
+        again = f" (a daemon tries again from {due.astimezone(UTC):%H:%M:%S}Z)" if due else ""
+        return f"{row['last_error_class']}: {row['last_error']}{again}"
+    if row["state"] == "late":
+        return f"late: a listing is expected every {row['expected_seconds']:,.0f} s: does a daemon or cron run?"
+    return "not synced yet: does a daemon or cron run?"
