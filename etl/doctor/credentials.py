@@ -1,7 +1,6 @@
 """Who we are to AWS, and which roles we may assume. What is secret of it is never shown."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import botocore.session
@@ -101,8 +100,7 @@ def assume(aws: Aws, membership: Membership, caller: Caller | None) -> Finding:
     """Assume a membership's role as a sync does it."""
     arn = membership.role_arn or ""
     role = Role(arn, membership.external_id, aws.sts_endpoint_url or aws.endpoint_url)
-    new_session = partial(_session, membership.region)
-    provider = AssumedRole(role, membership.region, new_session, asking.settings())
+    provider = AssumedRole(role, membership.region, _session, asking.settings())
     try:
         answer(lambda: provider.load().get_frozen_credentials())
     except asking.TROUBLE as error:
