@@ -4,13 +4,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 
 import boto3
 import botocore.session
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.client import BaseClient
 from botocore.config import Config as ClientConfig
 from botocore.credentials import CredentialResolver, Credentials
@@ -32,6 +33,8 @@ class Calls:
     requests: int = 0
     retries: int = 0
     throttles: int = 0
+    token: str = field(default="", repr=False)
+    """The session token that the last request carried, so that whoever tells of its answer can leave it out."""
 
 
 _current_calls: ContextVar[Calls] = ContextVar("_current_calls")
@@ -54,6 +57,12 @@ def _count_call(parsed_response: dict[str, Any] | None, **_: object) -> None:
     calls = _current_calls.get()
     calls.requests += 1
     calls.throttles += _is_throttle(parsed_response)
+
+
+def _note_token(request: AWSPreparedRequest, **_: object) -> None:
+    """Note the session token of a request that is about to be sent (botocore's event ``before-send``)."""
+    token = request.headers.get("X-Amz-Security-Token", "")
+    _current_calls.get().token = token.decode() if isinstance(token, bytes) else token
 
 
 def _is_throttle(parsed_response: dict[str, Any] | None) -> bool:
@@ -123,6 +132,7 @@ def _new_client(aws: Aws, membership: Membership) -> BaseClient:
         config=_client_config(aws),
     )
     wire.read_on(made, _SERVICE)
+    made.meta.events.register(f"before-send.{_SERVICE}", _note_token)
     made.meta.events.register(f"response-received.{_SERVICE}", _count_call)
     if aws.requests_per_second is not None:
         _pace(made, membership, credentials, aws.requests_per_second)

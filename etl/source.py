@@ -148,7 +148,9 @@ class Listing:
 
     def _refusal(self, error: ClientError, midway: bool) -> SourceError:
         code = error.response["Error"]["Code"]
-        message = error.response["Error"].get("Message", "")
+        message = str(error.response["Error"].get("Message", ""))
+        if self.calls.token:
+            message = message.replace(self.calls.token, "***")
         if error.operation_name == "AssumeRole":
             return SourceError(code, self._not_assumed(code, message))
         if code in _DENIED:

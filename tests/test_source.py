@@ -341,6 +341,16 @@ def test_the_session_token_that_aws_quotes_of_a_request_is_not_repeated(etl: Etl
     assert "x-amz-security-token:***" in error
 
 
+def test_the_session_token_is_not_repeated_whatever_the_words_around_it(
+    etl: Etl, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "IQoJb3JpZ2lu+/=")
+    endpoint.on(
+        JOBS, answers.error("InvalidSignatureException", message="This is no good: IQoJb3JpZ2lu+/= it is.")
+    )
+    assert failure_of(etl)[1] == "This is no good: *** it is."
+
+
 def test_an_error_without_a_reason_is_told_all_the_same(etl: Etl, endpoint: Endpoint) -> None:
     endpoint.on(JOBS, answers.error("ValidationException", message=""))
     assert failure_of(etl) == ("ValidationException", "no reason was given")
