@@ -30,7 +30,8 @@ class Agenda:
         self._memberships = {membership.id: membership for membership in config.memberships}
         self._connection: Connection | None = None
         self._is_registered = False
-        self._is_new = True
+        self._drops_others = True
+        self._hastens = True
 
     def due(self, busy: Collection[str], most: int) -> list[Membership]:
         """Return at most so many memberships that are due and in nobody's hands, the longest due first.
@@ -79,7 +80,9 @@ class Agenda:
                 database.check_writable(connection)
                 self._register(connection)
                 yield connection
-            self._is_new = False
+            # Committed: a failed look leaves to the next one what it had done.
+            self._drops_others = self._drops_others and not self._is_registered
+            self._hastens = False
         except DBAPIError as error:
             self.close()
             raise database.DatabaseError(f"the database failed: {database.reason(error)}") from error
@@ -98,6 +101,6 @@ class Agenda:
         if self._is_registered and leases.are_tracked(connection, list(self._memberships)):
             return
         tracked = sweep.tracked(self._config)
-        self._is_registered = leases.register(connection, tracked, drop_others=self._is_new)
-        if self._is_new:
+        self._is_registered = leases.register(connection, tracked, drop_others=self._drops_others)
+        if self._hastens:
             leases.hasten(connection)

@@ -287,14 +287,14 @@ def release(connection: Connection, run: Run, following: Following | None) -> No
 
     One whose schedule has changed meanwhile is due at once.
     """
-    due: dict[str, Any] = {}
+    planned: dict[str, Any] = {}
     if following is not None:
         is_as_before = membership.c.expected_seconds == run.expected_seconds
-        due = {"failures": following.failures, "next_due_at": case((is_as_before, following.next_due_at))}
+        planned = {"failures": following.failures, "next_due_at": case((is_as_before, following.next_due_at))}
     connection.execute(
         update(membership)
         .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
-        .values(lease_until=None, lease_pid=None, lease_session_at=None, **due)
+        .values(lease_until=None, lease_pid=None, lease_session_at=None, **planned)
     )
 
 

@@ -128,6 +128,20 @@ def test_a_row_that_somebody_has_locked_keeps_nobody_from_the_others(make_etl: M
     looks.close()
 
 
+def test_what_is_dropped_while_somebody_has_locked_it_is_dropped_later(make_etl: MakeEtl, world: World) -> None:
+    kept, dropped = world.add_membership(), world.add_membership()
+    make_etl().sweep()
+    looks = agenda.Agenda(make_etl(memberships=[{"id": kept.id, "region": kept.region}]).config)
+    row = text("SELECT FROM cleanrooms_etl.membership WHERE membership_id = :it FOR UPDATE")
+    with database.connect(make_etl().config.database.address()) as other, other.begin():
+        other.execute(row, {"it": dropped.id})
+        looks.due([], 1)
+    looks.due([], 1)
+    looks.close()
+    tracked = make_etl().query("SELECT membership_id FROM cleanrooms_etl.membership WHERE configured")
+    assert tracked == [{"membership_id": kept.id}]
+
+
 def test_a_due_time_further_off_than_any_schedule_is_of_a_clock_that_was_set_back(
     etl: Etl, membership: Membership
 ) -> None:
