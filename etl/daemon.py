@@ -5,12 +5,11 @@ times live in Postgres, so any number of daemons share the work.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
-from threading import Event, Lock, Thread, current_thread
+from threading import Event, Thread
 from typing import Self
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -25,6 +24,7 @@ from etl.monitor import Monitor
 from etl.run import Progress, StoppedError
 from etl.sync import SyncReport, sync_membership
 from etl.trouble import Trouble
+from etl.workers import Workers
 
 GRACE = 10.0
 """Seconds that syncs have to end in, once the daemon is told to stop."""
@@ -53,10 +53,7 @@ class Daemon:
         self._config = _paced(configure())
         self._agenda = Agenda(self._config)
         self._reloaded: Config | None = None
-        self._lock = Lock()
-        self._due: deque[Membership] = deque()
-        self._slots = 0
-        self._running: dict[str, Thread] = {}
+        self._workers = Workers(self._sync)
         self._faulty_until: dict[str, float] = {}
         self._is_stopping = Event()
         self.left_behind: list[str] = []
@@ -65,7 +62,9 @@ class Daemon:
         self._looking_since: float | None = None
         self._shown_at = -_FRESHNESS_EVERY
         self._trouble = Trouble(log)
-        self._metrics = Metrics(running=lambda: len(self._running), buckets=pace.states, tick_age=self._since_tick)
+        self._metrics = Metrics(
+            running=lambda: len(self._workers.busy_with), buckets=pace.states, tick_age=self._since_tick
+        )
         self._monitor = Monitor(self._config.daemon.listen, self, self._metrics.registry)
         self._scheduler = BackgroundScheduler(
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -98,15 +97,16 @@ class Daemon:
         takes over.
         """
         self._is_stopping.set()
+        self._workers.take_no_more()
         end = time.monotonic() + grace
         scheduler = Thread(target=self._scheduler.shutdown, name="stops the scheduler", daemon=True)
         scheduler.start()
-        for thread in (scheduler, *list(self._running.values())):
+        for thread in (scheduler, *self._workers.threads):
             thread.join(max(0.0, end - time.monotonic()))
         self._monitor.__exit__()
         if not scheduler.is_alive():
             self._agenda.close()
-        self.left_behind = sorted(self._running) + ["the scheduler"] * scheduler.is_alive()
+        self.left_behind = sorted(self._workers.busy_with) + ["the scheduler"] * scheduler.is_alive()
         self._log.info("stopped", left_behind=self.left_behind)
 
     def reload(self) -> None:
@@ -138,7 +138,7 @@ class Daemon:
             return
         self._looking_since = time.monotonic()
         try:
-            busy = [*self._running, *self._faulty()]
+            busy = [*self._workers.busy_with, *self._faulty()]
             due = self._agenda.due(busy, _DUE_AT_ONCE)
         except DatabaseError as error:
             self._trouble.met(str(error), in_a_sync=False)
@@ -166,52 +166,29 @@ class Daemon:
 
     def _take_over(self, config: Config) -> None:
         self._agenda.close()
-        with self._lock:
-            self._due.clear()
-            self._config, self._agenda = config, Agenda(config)
+        self._workers.take_no_more()
+        self._config, self._agenda = config, Agenda(config)
         roles.forget_refusals()
 
     def _begin(self, due: Sequence[Membership]) -> None:
-        """Let workers take what is due, each the next one when it has done with one."""
         # While there is trouble, one that tries is enough.
         slots = 1 if self._trouble.reason else self._config.aws.max_concurrency
-        with self._lock:
-            self._due, self._slots = deque(due), slots
-            wanted = min(slots - len(self._running), len(due))
-        for _ in range(wanted):
-            try:
-                Thread(target=self._work, name="syncs", daemon=True).start()
-            except RuntimeError as error:  # the machine has no thread left
-                self._log.error("cannot begin a sync", reason=str(error))
-
-    def _work(self) -> None:
-        membership = self._next(None)
-        while membership is not None:
-            has_met_trouble = self._sync(membership)
-            membership = self._next(membership, is_enough=has_met_trouble)
-
-    def _next(self, done: Membership | None, *, is_enough: bool = False) -> Membership | None:
-        """Put down what is done, and take up what is due: no other worker comes in between."""
-        with self._lock:
-            if done is not None:
-                del self._running[done.id]
-            is_enough = is_enough or self._is_stopping.is_set()
-            while self._due and not is_enough and len(self._running) < self._slots:
-                membership = self._due.popleft()
-                if membership.id not in self._running:  # taken up since the database was looked at
-                    self._running[membership.id] = current_thread()
-                    return membership
-            return None
+        try:
+            self._workers.begin(due, slots)
+        except RuntimeError as error:  # the machine has no thread left
+            self._log.error("cannot begin a sync", reason=str(error))
 
     def _sync(self, membership: Membership) -> bool:
-        """Sync one membership; return whether it met trouble that others would meet too."""
+        """Sync one membership; return whether the next one may follow: not if it met trouble that others share."""
+        if self._is_stopping.is_set():
+            return False
         try:
             return self._take(sync_membership(self._config, membership, self._watch, if_due=True))
         except Exception as fault:  # noqa: BLE001 - a fault in one sync is recorded, and must not end the others
             self._log.exception("a fault of this program: please report it", membership=membership.id)
             self._metrics.observe(SyncReport(membership.id, "failed", error_class=type(fault).__name__))
             self._faulty_until[membership.id] = time.monotonic() + _FAULTY
-            return False
+            return True
 
     def _faulty(self) -> list[str]:
         """Return the memberships whose sync met a fault of this program a little while ago."""
@@ -225,16 +202,16 @@ class Daemon:
     def _take(self, report: SyncReport) -> bool:
         """Tell what came of a sync; one that could not even open its run tells of the database instead."""
         if report.outcome == "busy" or (report.run_id is None and report.error_class == "Stopped"):
-            return False
+            return True
         if report.run_id is None and report.error_class not in _OF_ONE_ROW:
             self._trouble.met(str(report.error), in_a_sync=True)
-            return True
+            return False
         self._trouble.passed(in_a_sync=True)
         self._metrics.observe(report)
         is_in_order = report.is_fine or report.error_class == "Stopped"
         say = self._log.info if is_in_order else self._log.warning
         say("synced", **_told(report))
-        return False
+        return True
 
     def is_alive(self) -> str | None:
         """Say why the process should be started again; None if it should not."""

@@ -48,7 +48,9 @@ MAY_IMPORT = {
     "monitor": {"console"},
     "daemon": {
         "agenda", "config", "database", "metrics", "monitor", "pace", "roles", "run", "sync", "trouble",
+        "workers",
     },
+    "workers": {"config"},
     "doctor": {
         "ahead", "clients", "config", "console", "database", "local_postgres", "roles", "source", "tables",
     },

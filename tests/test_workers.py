@@ -1,0 +1,81 @@
+"""Workers: as many at a time as there are slots, nobody's membership twice, and no more than is wanted."""
+
+import time
+from collections.abc import Callable
+from threading import Event, Lock
+
+import pytest
+
+from etl.config import Membership
+from etl.workers import Workers
+
+MANY = [Membership(id=f"00000000-0000-4000-8000-{number:012}", region="us-east-1") for number in range(12)]
+PATIENCE = 10.0
+
+
+class Scene:
+    """Workers whose syncs last until they may go on, and what was synced."""
+
+    def __init__(self) -> None:
+        self.may_go_on = Event()
+        self.begun: list[str] = []
+        self.most_at_once = 0
+        self.answer = True
+        self.workers = Workers(self._sync)
+        self._lock = Lock()
+
+    def _sync(self, membership: Membership) -> bool:
+        with self._lock:
+            self.begun.append(membership.id)
+            self.most_at_once = max(self.most_at_once, len(self.workers.busy_with))
+        self.may_go_on.wait(PATIENCE)
+        return self.answer
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def finish(self) -> None:
+        self.may_go_on.set()
+        self.until(lambda: not self.workers.busy_with)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_all_that_is_due_is_synced_once_on_no_more_threads_than_slots(scene: Scene) -> None:
+    scene.workers.begin(MANY, 3)
+    scene.until(lambda: len(scene.begun) == 3)
+    scene.finish()
+    scene.until(lambda: len(scene.begun) == len(MANY))
+    assert sorted(scene.begun) == [each.id for each in MANY]
+    assert scene.most_at_once == 3
+
+
+def test_what_is_begun_again_meanwhile_is_not_synced_twice_at_once(scene: Scene) -> None:
+    scene.workers.begin(MANY[:2], 8)
+    scene.until(lambda: len(scene.begun) == 2)
+    scene.workers.begin(MANY[:4], 8)
+    scene.until(lambda: len(scene.begun) == 4)
+    scene.finish()
+    assert sorted(scene.begun) == [each.id for each in MANY[:4]]
+
+
+def test_a_worker_that_does_not_go_on_leaves_the_rest_waiting(scene: Scene) -> None:
+    scene.answer = False
+    scene.workers.begin(MANY, 2)
+    scene.until(lambda: len(scene.begun) == 2)
+    scene.finish()
+    assert len(scene.begun) == 2
+
+
+def test_once_no_more_is_wanted_only_what_was_begun_is_finished(scene: Scene) -> None:
+    scene.workers.begin(MANY, 2)
+    scene.until(lambda: len(scene.begun) == 2)
+    scene.workers.take_no_more()
+    scene.finish()
+    assert len(scene.begun) == 2
