@@ -31,18 +31,15 @@ format: .venv/dev  ## Mend format, and lint where it mends itself
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+COMPILE = $(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade --quiet
+
 lock: .venv/dev  ## Lock the newest versions that pyproject.toml allows
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade --quiet \
-		--extra demo --group build --output-file requirements/demo.txt pyproject.toml
-	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade --quiet \
-		--extra demo --group dev --output-file requirements/dev.txt pyproject.toml
-	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade --quiet \
-		--output-file requirements/run.txt pyproject.toml
-	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade --quiet \
-		--group build --output-file requirements/build.txt
-	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade --quiet \
-		--group deploy --output-file requirements/deploy.txt
+	$(COMPILE) --extra demo --group build --output-file requirements/demo.txt pyproject.toml
+	$(COMPILE) --extra demo --group dev --output-file requirements/dev.txt pyproject.toml
+	$(COMPILE) --output-file requirements/run.txt pyproject.toml
+	$(COMPILE) --group build --output-file requirements/build.txt
+	$(COMPILE) --group deploy --output-file requirements/deploy.txt
 
 clean:  ## Remove what make has made; data of the private Postgres stay
 	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -119,7 +119,7 @@ def _new_session(region: str) -> botocore.session.Session:
 def _new_client(aws: Aws, membership: Membership) -> BaseClient:
     session = _new_session(membership.region)
     if membership.role_arn:
-        role = Role(membership.role_arn, membership.external_id, aws.sts_endpoint_url or aws.endpoint_url)
+        role = Role(membership.role_arn, membership.external_id, aws.sts_url)
         provider = AssumedRole(role, membership.region, _new_session, _client_config(aws))
         session.register_component("credential_provider", CredentialResolver([provider]))
     credentials = session.get_credentials()

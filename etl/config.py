@@ -116,6 +116,11 @@ class Aws(_Section):
     page_size: int = Field(100, ge=1, le=100)
     requests_per_second: float | None = Field(None, gt=0, le=1_000, allow_inf_nan=False)
 
+    @property
+    def sts_url(self) -> str | None:
+        """Where STS is asked; None: AWS's own, in whatever Region."""
+        return self.sts_endpoint_url or self.endpoint_url
+
     def paced(self) -> Self:
         """Return the same with a limit of requests, as who asks for years has one: `PACE` where none is set."""
         return self.model_copy(update={"requests_per_second": self.requests_per_second or PACE})
@@ -267,9 +272,15 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Config:
 
     Raises `ConfigError` with every complaint at once.
     """
-    named = file or (Path(environ["ETL_CONFIG"]) if environ.get("ETL_CONFIG") else None)
-    settings = _read(named or DEFAULT_FILE) if named or DEFAULT_FILE.exists() else {}
-    return from_mapping(settings, environ, str(named or DEFAULT_FILE))
+    path = origin(file, environ)
+    may_be_missing = file is None and not environ.get("ETL_CONFIG")
+    settings = {} if may_be_missing and not path.exists() else _read(path)
+    return from_mapping(settings, environ, str(path))
+
+
+def origin(file: Path | None, environ: Mapping[str, str]) -> Path:
+    """Name the file that is read: the one given, else ``$ETL_CONFIG``, else ``./etl.toml``."""
+    return file or Path(environ.get("ETL_CONFIG") or DEFAULT_FILE)
 
 
 def from_mapping(settings: Mapping[str, Any], environ: Mapping[str, str], origin: str = "configuration") -> Config:

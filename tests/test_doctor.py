@@ -547,7 +547,7 @@ def test_a_role_without_rights_fails_and_its_remedy_is_enough_to_sync(
     rights, unseen = doctor.on("rights", "migrations", "freshness")
     assert (rights.verdict, unseen.check) == ("fail", "migrations")
     assert "poor lacks USAGE on cleanrooms, USAGE on cleanrooms_etl, SELECT on cleanrooms.sync" in rights.said
-    assert "nor how fresh each membership is" in unseen.said
+    assert "and how fresh each membership is: our role lacks rights" in unseen.said
     for statement in rights.remedy.splitlines()[1:]:
         poor.owner.execute(statement)
     assert {finding.verdict for finding in doctor.on("rights", "migrations")} == {"ok"}

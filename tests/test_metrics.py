@@ -1,10 +1,12 @@
 """What Prometheus is told, as its own parsers read it."""
 
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,6 +160,11 @@ def test_both_formats_of_prometheus_tell_the_same(make_metrics: MakeMetrics) -> 
         if not family.name.startswith("process_")
     }
     assert text == openmetrics != {}
+
+
+def test_each_name_of_the_contract_is_told_in_the_documentation() -> None:
+    text = (Path(__file__).parent.parent / "deploy/README.md").read_text("utf-8")
+    assert set(re.findall(r"`(etl_[a-z_]+)`", text)) == CONTRACT.keys()
 
 
 def test_a_new_daemon_shows_zeros_for_what_it_will_count(metrics: Metrics) -> None:

@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
 
 def configuration(file: Path | None) -> "Config":
-    """Read file and environment; raises `ConfigError`."""
-    from etl.config import load
+    """Read file and environment; raises `ConfigError`, also for a database URL that nobody could read."""
+    from etl.config import ConfigError, load
+    from etl.database import DatabaseError, parse
 
-    return load(file, os.environ)
+    config = load(file, os.environ)
+    if config.database.url is not None:
+        try:
+            parse(config.database.address())
+        except DatabaseError as error:
+            raise ConfigError([str(error)]) from None
+    return config
 
 
 def with_memberships(config: "Config") -> "Config":
@@ -55,7 +62,6 @@ def with_database(config: "Config") -> "Config":
     from etl.config import Database
 
     if config.database.url is not None:
-        database.parse(config.database.address())  # what can never be connected to is told at once
         return config
     url = address(config)
     with database.connect(url) as connection:

@@ -18,7 +18,7 @@ __all__ = ["Finding", "Now", "examine"]
 
 def examine(file: Path | None, environ: Mapping[str, str], now: Now, advance: Advance) -> Iterator[Finding]:
     """Yield what is found, as it is found. `now` is this machine's clock."""
-    origin = configuration.origin(file, environ)
+    origin = config.origin(file, environ)
     try:
         settings = config.load(file, environ)
     except ConfigError as error:

@@ -5,15 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from etl.config import DEFAULT_FILE, Config, ConfigError
+from etl.config import Config, ConfigError
 from etl.database import DatabaseError, parse
 from etl.doctor.findings import Finding
 from etl.doctor.hosts import is_remote
-
-
-def origin(file: Path | None, environ: Mapping[str, str]) -> Path:
-    """Name the file that `etl.config.load` reads."""
-    return file or Path(environ.get("ETL_CONFIG") or DEFAULT_FILE)
 
 
 def complaints(error: ConfigError, file: Path) -> Iterator[Finding]:

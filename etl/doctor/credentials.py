@@ -90,8 +90,7 @@ def identify(session: Session, aws: Aws, region: str) -> tuple[Finding, Caller |
 
 
 def _ask(session: Session, aws: Aws, region: str) -> Caller:
-    endpoint_url = aws.sts_endpoint_url or aws.endpoint_url
-    client: Any = session.create_client("sts", region, endpoint_url=endpoint_url, config=asking.settings())
+    client: Any = session.create_client("sts", region, endpoint_url=aws.sts_url, config=asking.settings())
     told = client.get_caller_identity()
     return Caller(told["Arn"], told["Account"])
 
@@ -99,7 +98,7 @@ def _ask(session: Session, aws: Aws, region: str) -> Caller:
 def assume(aws: Aws, membership: Membership, caller: Caller | None) -> Finding:
     """Assume a membership's role as a sync does it."""
     arn = membership.role_arn or ""
-    role = Role(arn, membership.external_id, aws.sts_endpoint_url or aws.endpoint_url)
+    role = Role(arn, membership.external_id, aws.sts_url)
     provider = AssumedRole(role, membership.region, _session, asking.settings())
     try:
         answer(lambda: provider.load().get_frozen_credentials())

@@ -33,5 +33,9 @@ def promptly(items: Iterable[T], queue: float = 0.0) -> Iterator[T]:
 
 def answer(question: Callable[[], T], queue: float = 0.0) -> T:
     """Return what the question returns, or raise what it raises; `queue` and `SilenceError` as in `promptly`."""
-    [value] = next(promptly(((question(),) for _ in range(1)), queue))
+
+    def answers() -> Iterator[tuple[T]]:
+        yield (question(),)  # in a tuple: None would be taken for silence
+
+    [value] = next(promptly(answers(), queue))
     return value

@@ -37,7 +37,9 @@ def examine(visit: Visit, memberships: Sequence[Membership], *, is_private: bool
     """Look at what our role may do, at the schema's revision, and at how fresh each membership is."""
     yield (may := rights(visit))
     if may.verdict != "ok":
-        yield unseen("migrations", visit.subject, f"nor how fresh each membership is: our role {may.said}")
+        yield unseen(
+            "migrations", visit.subject, "the revision, and how fresh each membership is: our role lacks rights"
+        )
         return
     yield (schema := migrations(visit, is_private=is_private))
     if schema.verdict != "ok":
