@@ -144,7 +144,7 @@ def acquit() -> Executable:
 def conclude() -> Executable:
     """Return the statement that gives the jobs of `keys` the status NOT_LISTED, with its transition.
 
-    Parameters: keys, run (a run_id).
+    Parameters: keys, run (a run_id). Result: the moment of each change.
     """
     job = inference_job.c
     changed_time = func.greatest(job.absent_since, job.status_since + _JUST_AFTER)
@@ -160,6 +160,7 @@ def conclude() -> Executable:
             func.now().label("observed_at"),
             literal("observed").label("time_basis"),
             bindparam("run", type_=BigInteger).label("run_id"),
+            job.membership_key,
         )
         .where(job.job_key.in_(_keys()))
         .cte("gone")
@@ -171,6 +172,7 @@ def conclude() -> Executable:
         update(inference_job)
         .where(job.job_key == gone.c.job_key)
         .values(status=NOT_LISTED, status_since=gone.c.changed_time, changed_at=func.now())
+        .returning(inference_job.c.status_since)
         .add_cte(moved)
     )
 

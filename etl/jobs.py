@@ -13,7 +13,8 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 OPEN_STATUSES = ("CREATE_PENDING", "CREATE_IN_PROGRESS", "CANCEL_PENDING", "CANCEL_IN_PROGRESS")
-KNOWN_STATUSES = frozenset((*OPEN_STATUSES, "ACTIVE", "CREATE_FAILED", "CANCEL_FAILED", "INACTIVE"))
+ENDS = ("ACTIVE", "CREATE_FAILED", "CANCEL_FAILED", "INACTIVE")
+KNOWN_STATUSES = frozenset((*OPEN_STATUSES, *ENDS))
 
 NOT_LISTED = "NOT_LISTED"
 """Our own status of a job that AWS no longer lists; every other status is AWS's text."""

@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
+from etl import milestones
 from etl.jobs import NOT_LISTED
 from etl.tables import inference_job, job_edit, job_key, membership, status_transition
 
@@ -53,7 +54,7 @@ _FACTS = tuple(
     if column.name
     not in {
         "job_key", "membership_key", "status_since", "digest", "first_seen_at", "changed_at",
-        "stale_runs", "absent_since", "absent_listings", "last_listed_at",
+        "stale_runs", "absent_since", "absent_listings", "last_listed_at", *milestones.NAMES,
     }
 )  # fmt: skip
 # No edits: the key, what has a history of its own, and what moves without a change.
@@ -81,10 +82,12 @@ def settle_staged() -> Executable:
 
     Parameters: owner (a membership_key), run (a run_id), known_keys (an array literal: for each item of the batch
     the key of its job, null where it is staged) and believe, which takes an older state for the truth.
-    Result, one row: new, changed, transitions, unchanged, stale (counts), shown_keys (not stale), stale_keys, and
-    believable, the [key, ARN] of those stale ones that are believed if the listing turns out complete.
+    Result, one row: new, changed, transitions, unchanged, stale (counts), shown_keys (not stale), stale_keys,
+    believable, the [key, ARN] of those stale ones that are believed if the listing turns out complete, and for the
+    rollups the earliest change of status, and the earliest creation of a job that is new or changed.
     """
-    judged = _judged(_timed(_compared()))
+    judged = _with_milestones(_judged(_timed(_compared())))
+    is_written = judged.c.verdict.in_(["new", "changed"])
     stale = judged.c.verdict == "stale"
     believable = and_(stale, judged.c.stale_runs + 1 >= STALE_RUNS_UNTIL_BELIEVED)
     return select(
@@ -98,6 +101,10 @@ def settle_staged() -> Executable:
         func.jsonb_agg(func.jsonb_build_array(judged.c.job_key, judged.c.job_arn), type_=JSONB)
         .filter(believable)
         .label("believable"),
+        func.min(judged.c.changed_time).filter(judged.c.is_transition).label("earliest_change"),
+        func.min(func.least(judged.c.create_time, judged.c.old_create_time))
+        .filter(is_written)
+        .label("earliest_creation"),
     ).add_cte(_insert_new(judged), _update_changed(judged), _append_transitions(judged), _append_edits(judged))
 
 
@@ -128,6 +135,8 @@ def _compared() -> CTE:
             stored.c.status_since.label("from_time"),
             stored.c.update_time.label("old_update_time"),
             stored.c.stale_runs,
+            stored.c.create_time.label("old_create_time"),
+            *(stored.c[name] for name in milestones.NAMES),
             last_complete_listing(stored.c).label("listed_at"),
             # AWS moves updateTime at every change: only where it moved can it be the moment of this one. A job
             # that is listed again was so only when we saw it, if its updateTime is older than its absence.
@@ -198,6 +207,16 @@ def _judged(timed: CTE) -> CTE:
     ).cte("judged")
 
 
+def _with_milestones(judged: CTE) -> CTE:
+    """Find the milestones of each staged job as they are from now on."""
+    this = judged.c
+    step = milestones.Step(this.from_status, this.status, this.changed_time, this.not_before)
+    moved = milestones.after(step, this)
+    others = [column for column in this if column.name not in milestones.NAMES]
+    kept = [case((this.is_transition, value), else_=this[value.name]).label(value.name) for value in moved]
+    return select(*others, *kept).cte("settled")
+
+
 def last_complete_listing(job: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[Any]:
     """Return the start of the last complete listing that showed a job as it is stored, null where none did.
 
@@ -226,6 +245,7 @@ def _insert_new(judged: CTE) -> CTE:
         "digest": judged.c.digest,
         "first_seen_at": _now,
         "changed_at": _now,
+        **_milestones_of(judged),
     }
     chosen = select(*values.values()).where(judged.c.verdict == "new")
     return insert(inference_job).from_select(list(values), chosen).cte("inserted")
@@ -238,6 +258,7 @@ def _update_changed(judged: CTE) -> CTE:
         .where(inference_job.c.job_key == judged.c.job_key, judged.c.verdict == "changed")
         .values(
             **_facts_of(judged),
+            **_milestones_of(judged),
             status_since=since,
             digest=judged.c.digest,
             changed_at=_now,
@@ -261,6 +282,7 @@ def _append_transitions(judged: CTE) -> CTE:
         "observed_at": _now,
         "time_basis": judged.c.time_basis,
         "run_id": _run,
+        "membership_key": _owner,
     }
     chosen = select(*values.values()).where(judged.c.is_transition)
     return insert(status_transition).from_select(list(values), chosen).cte("moved")
@@ -293,6 +315,10 @@ def _edit(judged: CTE, name: str) -> ColumnElement[Any]:
 
 def _facts_of(judged: CTE) -> dict[str, ColumnElement[Any]]:
     return {name: judged.c[name] for name in _FACTS}
+
+
+def _milestones_of(judged: CTE) -> dict[str, ColumnElement[Any]]:
+    return {name: judged.c[name] for name in milestones.NAMES}
 
 
 def _how_many(condition: ColumnElement[bool]) -> ColumnElement[int]:

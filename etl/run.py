@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from etl import absence, ahead, database, jobs, leases, source, store, timetable
+from etl import absence, ahead, database, jobs, leases, rollups, source, store, timetable
 from etl.config import Config, Membership
 from etl.writer import Writer
 
@@ -302,6 +302,7 @@ class Syncing:
     def _end(self, connection: Connection, counts: store.Counts, ending: store.Ending) -> None:
         following = self._following(connection, ending)
         store.record_counts(connection, self._run, counts)
+        rollups.count_up(connection, self._run.membership_key)
         store.end(connection, self._run, ending, self.overruns)
         leases.release(connection, self._run, following)
 

@@ -6,7 +6,7 @@ The caller owns the transaction: nothing here opens, commits or caches one.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple, Self, cast
 
 import msgspec
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
-from etl import absence, reconcile
+from etl import absence, reconcile, rollups
 from etl.jobs import Job
 from etl.leases import Run
 from etl.tables import inference_job, membership, sync_run
@@ -96,6 +96,9 @@ class Settled(NamedTuple):
     shown_keys: Sequence[int] | None
     stale_keys: Sequence[int] | None
     believable: Sequence[tuple[int, str]] | None
+    earliest_change: datetime | None
+    earliest_creation: datetime | None
+    """Of the jobs that are new or changed."""
 
 
 def known_keys(connection: Connection, run: Run, digests: Sequence[str]) -> list[int | None]:
@@ -140,7 +143,9 @@ def settle(
         "believe": believe,
         "known_keys": _literal(known),
     }
-    return Settled(*connection.execute(reconcile.settle_staged(), parameters).one())
+    settled = Settled(*connection.execute(reconcile.settle_staged(), parameters).one())
+    rollups.note(connection, run.membership_key, settled.earliest_change, settled.earliest_creation)
+    return settled
 
 
 def _copy(connection: Connection, jobs: Iterable[Staged]) -> None:
@@ -191,7 +196,8 @@ def record_absence(
     if missing:
         connection.execute(absence.count_missing(), {"keys": missing})
     if gone:
-        connection.execute(absence.conclude(), {"keys": gone, "run": run.run_id})
+        moments = connection.execute(absence.conclude(), {"keys": gone, "run": run.run_id}).scalars()
+        rollups.note(connection, run.membership_key, min(moments), None)
     if alive:
         connection.execute(absence.acquit(), {"keys": alive})
 

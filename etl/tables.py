@@ -27,7 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-REVISION = "0002"
+from etl.jobs import OPEN_STATUSES
+
+REVISION = "0003"
 """The newest migration, whose schema this release reads and writes. Revisions are numbers: they compare."""
 
 SCHEMA = "cleanrooms_etl"
@@ -54,9 +56,12 @@ def _count(name: str, comment: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False, server_default=text("0"), comment=comment)
 
 
+def _listed(values: tuple[str, ...]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
+    return CheckConstraint(f"{column} IN ({_listed(values)})", name=column)
 
 
 membership = Table(
@@ -78,6 +83,14 @@ membership = Table(
     Column("next_due_at", _Moment, comment="From when the daemon syncs it again; null: at once"),
     Column("failures", Integer, nullable=False, server_default=text("0"),
            comment="Failed runs in a row, by which the next one is put off"),
+    Column("open_jobs_quota", Integer, nullable=False, server_default=text("5"),
+           comment="Open jobs that AWS allows the membership"),
+    Column("account_open_jobs_quota", Integer, nullable=False, server_default=text("10"),
+           comment="Open jobs that AWS allows the account in the Region"),
+    Column("uncounted_hours_from", _Moment,
+           comment="Hours from this on are to be counted anew in status_hour; null: none"),
+    Column("uncounted_weeks_from", _Moment,
+           comment="Weeks from this on are to be counted anew in model_week; null: none"),
     comment="One row for each membership that was ever configured",
 )  # fmt: skip
 
@@ -127,6 +140,8 @@ sync_run = Table(
 
 job_key = Sequence("job_key", metadata=metadata)
 
+_WINDOW = "Start of the window that holds the true moment"
+
 inference_job = Table(
     "inference_job",
     metadata,
@@ -159,6 +174,16 @@ inference_job = Table(
     Column("absent_since", _Moment, comment="First of the complete listings in a row without this job"),
     Column("absent_listings", SmallInteger, nullable=False, server_default=text("0"), comment="Their number"),
     Column("last_listed_at", _Moment, comment="Start of the last complete listing before it went missing"),
+    # Milestones: what durations are made of, kept here so that nobody has to read the history of a million jobs.
+    Column("started_time", _Moment, comment="First entry to CREATE_IN_PROGRESS"),
+    Column("started_not_before", _Moment, comment=_WINDOW),
+    Column("stopped_time", _Moment, comment="Last exit from CREATE_IN_PROGRESS; null while in it"),
+    Column("stopped_not_before", _Moment, comment=_WINDOW),
+    Column("cancel_time", _Moment, comment="First entry to CANCEL_PENDING or CANCEL_IN_PROGRESS"),
+    Column("cancel_not_before", _Moment, comment=_WINDOW),
+    Column("ended_time", _Moment, comment="Entry to ended_status"),
+    Column("ended_not_before", _Moment, comment=_WINDOW),
+    Column("ended_status", Text, comment="AWS's last word, if that is an end; null: the job has not ended"),
     ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
     ForeignKeyConstraint(
         ["job_key", "status_since", "status"],
@@ -171,6 +196,10 @@ inference_job = Table(
     UniqueConstraint("membership_key", "job_arn"),
     Index(None, "membership_key", "digest"),
     Index("ix_inference_job_stale", "membership_key", postgresql_where=text("stale_runs > 0")),
+    Index(None, "membership_key", "create_time"),
+    # By the digest of the ARN: by itself it would make the index seven times as large.
+    Index("ix_inference_job_model", "membership_key", text("(md5(trained_model_arn)::uuid)"), "create_time"),
+    Index("ix_inference_job_open", "membership_key", postgresql_where=text(f"status IN ({_listed(OPEN_STATUSES)})")),
     CheckConstraint("(absent_since IS NULL) = (absent_listings = 0)", name="absence"),
     comment="One row for each job, as it was last seen",
 )  # fmt: skip
@@ -192,6 +221,7 @@ status_transition = Table(
         comment="Where changed_time comes from: update_time, clamped, observed",
     ),
     Column("run_id", BigInteger, nullable=False),
+    Column("membership_key", Integer, nullable=False),  # the job's own, for an index by membership and time
     PrimaryKeyConstraint("job_key", "changed_time", "to_status"),
     # One first row a job, and no step taken twice: no branch.
     UniqueConstraint("job_key", "from_time", postgresql_nulls_not_distinct=True),
@@ -208,6 +238,7 @@ status_transition = Table(
     CheckConstraint("(from_status IS NULL) = (from_time IS NULL)", name="first"),
     CheckConstraint("not_before <= changed_time", name="window"),
     _one_of("time_basis", TIME_BASES),
+    Index(None, "membership_key", "changed_time"),
     comment="Append-only: one row for each change of status; it closes one interval and opens the next",
 )
 
@@ -223,4 +254,44 @@ job_edit = Table(
     ForeignKeyConstraint(["job_key"], ["inference_job.job_key"]),
     ForeignKeyConstraint(["run_id"], ["sync_run.run_id"]),
     comment="Append-only: one row for each observed change of a job's other fields",
+)
+
+status_hour = Table(
+    "status_hour",
+    metadata,
+    Column("membership_key", Integer, nullable=False),
+    Column("hour", _Moment, nullable=False, comment="Its start, in UTC"),
+    Column("held", JSONB, nullable=False, comment="{status: jobs that held it at the end}"),
+    Column("entered", JSONB, nullable=False, comment="{status: times that a job entered it}"),
+    Column("most_open", BigInteger, nullable=False, comment="Most jobs open at once after a change"),
+    PrimaryKeyConstraint("membership_key", "hour"),
+    ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
+    comment="Kept from the history: one row for each hour in which the status of any job of a membership changed",
+)
+
+model_week = Table(
+    "model_week",
+    metadata,
+    Column("membership_key", Integer, nullable=False),
+    Column("week", _Moment, nullable=False, comment="Its Monday, 00:00 UTC"),
+    Column("trained_model_arn", Text, nullable=False),
+    Column("trained_model_version_identifier", Text),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("jobs", "succeeded", "failed", "cancelled", "cancel_failed")
+    ),
+    *(
+        Column(name, ARRAY(Double), comment="Median and 95th percentile")
+        for name in ("total_seconds", "run_seconds")
+    ),
+    UniqueConstraint(
+        "membership_key",
+        "week",
+        "trained_model_arn",
+        "trained_model_version_identifier",
+        name="uq_model_week",
+        postgresql_nulls_not_distinct=True,
+    ),
+    ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
+    comment="Kept from the jobs: one row for each trained model, version and week of creation",
 )

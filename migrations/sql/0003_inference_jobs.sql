@@ -1,0 +1,33 @@
+CREATE OR REPLACE VIEW cleanrooms.inference_jobs AS
+SELECT
+    job.job_arn,
+    cleanrooms_etl.job_id(job.job_arn) AS job_id,
+    job.name,
+    job.description,
+    job.status,
+    job.status_since,
+    job.status IN ('CREATE_PENDING', 'CREATE_IN_PROGRESS', 'CANCEL_PENDING', 'CANCEL_IN_PROGRESS') AS is_open,
+    job.status <> 'NOT_LISTED' AS is_listed,
+    job.create_time,
+    job.update_time,
+    split_part(job.job_arn, ':', 4) AS region,
+    split_part(job.job_arn, ':', 5) AS account_id,
+    membership.membership_id,
+    job.collaboration_id,
+    job.trained_model_arn,
+    cleanrooms_etl.model_id(job.trained_model_arn) AS trained_model_id,
+    job.trained_model_version_identifier,
+    job.configured_model_algorithm_association_arn,
+    job.output_accept,
+    job.output_account_ids,
+    job.payer_account_id,
+    job.metrics_status,
+    job.metrics_status_details,
+    job.logs_status,
+    job.logs_status_details,
+    extract(epoch FROM now() - job.create_time)::double precision AS age_seconds,
+    job.first_seen_at,
+    job.changed_at,
+    job.extra
+FROM cleanrooms_etl.inference_job AS job
+JOIN cleanrooms_etl.membership USING (membership_key);

@@ -1,0 +1,34 @@
+-- Made of the views, since a function, unlike a view, reads with the rights of its caller.
+CREATE OR REPLACE FUNCTION cleanrooms.jobs_as_of(moment timestamptz)
+RETURNS TABLE (
+    job_arn text,
+    job_id text,
+    name text,
+    membership_id text,
+    trained_model_arn text,
+    status text,
+    status_since timestamptz,
+    seconds_in_status double precision,
+    is_open boolean,
+    is_listed boolean,
+    not_before timestamptz,
+    time_basis text
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        held.job_arn,
+        cleanrooms_etl.job_id(held.job_arn),
+        held.name,
+        held.membership_id,
+        held.trained_model_arn,
+        held.status,
+        held.valid_from,
+        extract(epoch FROM moment - held.valid_from)::double precision,
+        held.status IN ('CREATE_PENDING', 'CREATE_IN_PROGRESS', 'CANCEL_PENDING', 'CANCEL_IN_PROGRESS'),
+        held.status <> 'NOT_LISTED',
+        held.not_before,
+        held.time_basis
+    FROM cleanrooms.status_history AS held
+    WHERE held.valid_from <= moment AND (held.valid_to > moment OR held.valid_to IS NULL);
+END;

@@ -1,0 +1,38 @@
+-- Made of the views, since a function, unlike a view, reads with the rights of its caller.
+CREATE FUNCTION cleanrooms.jobs_known_as_of(moment timestamptz)
+RETURNS TABLE (
+    job_arn text,
+    job_id text,
+    name text,
+    membership_id text,
+    trained_model_arn text,
+    status text,
+    status_since timestamptz,
+    seconds_in_status double precision,
+    is_open boolean,
+    is_listed boolean,
+    not_before timestamptz,
+    time_basis text,
+    observed_at timestamptz
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        held.job_arn,
+        cleanrooms_etl.job_id(held.job_arn),
+        held.name,
+        held.membership_id,
+        held.trained_model_arn,
+        held.status,
+        held.valid_from,
+        extract(epoch FROM moment - held.valid_from)::double precision,
+        held.status IN ('CREATE_PENDING', 'CREATE_IN_PROGRESS', 'CANCEL_PENDING', 'CANCEL_IN_PROGRESS'),
+        held.status <> 'NOT_LISTED',
+        held.not_before,
+        held.time_basis,
+        held.observed_at
+    FROM cleanrooms.status_history AS held
+    WHERE held.observed_at <= moment AND (held.superseded_at > moment OR held.superseded_at IS NULL);
+END;
+
+COMMENT ON FUNCTION cleanrooms.jobs_known_as_of IS 'The jobs that we had stored by the given moment, with the status that we then took for the present one: what jobs_as_of would have told then of that moment. Name and model are the present ones.';

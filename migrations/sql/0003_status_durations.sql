@@ -1,0 +1,49 @@
+-- As in job_timings: each end of an interval lies in a window. Of the present interval the end is now; it surely
+-- lasted until a complete listing, or AWS's own updateTime, showed it last.
+CREATE VIEW cleanrooms.status_durations AS
+SELECT
+    job.job_arn,
+    membership.membership_id,
+    job.trained_model_arn,
+    job.create_time,
+    opened.to_status AS status,
+    sum(cleanrooms_etl.seconds_between(opened.changed_time, coalesce(closed.changed_time, now()))) AS seconds,
+    sum(cleanrooms_etl.seconds_between(
+        opened.changed_time,
+        coalesce(closed.not_before, least(now(), greatest(
+            job.update_time,
+            CASE
+                WHEN job.stale_runs > 0 THEN NULL
+                WHEN job.digest IS NULL THEN job.last_listed_at
+                WHEN (membership.listed_model_arn = job.trained_model_arn OR membership.listed_model_arn IS NULL)
+                    AND (membership.listed_model_version = job.trained_model_version_identifier
+                        OR membership.listed_model_version IS NULL)
+                    THEN membership.listed_at
+            END
+        )))
+    )) AS seconds_lower,
+    sum(cleanrooms_etl.seconds_between(opened.not_before, coalesce(closed.changed_time, now()))) AS seconds_upper,
+    count(*) AS visits,
+    bool_or(closed.job_key IS NULL) AS is_current,
+    bool_or(opened.from_status IS NULL) AS left_censored,
+    bool_or(closed.job_key IS NULL) AS right_censored
+FROM cleanrooms_etl.membership
+JOIN cleanrooms_etl.inference_job AS job USING (membership_key)
+JOIN cleanrooms_etl.status_transition AS opened ON opened.job_key = job.job_key
+LEFT JOIN cleanrooms_etl.status_transition AS closed
+    ON closed.job_key = opened.job_key AND closed.from_time = opened.changed_time
+GROUP BY membership.membership_key, job.job_key, opened.to_status;
+
+COMMENT ON VIEW cleanrooms.status_durations IS 'One row for each job and status that it was seen in: how long it held it, all visits together';
+COMMENT ON COLUMN cleanrooms.status_durations.job_arn IS 'The job';
+COMMENT ON COLUMN cleanrooms.status_durations.membership_id IS 'Membership that the job runs in';
+COMMENT ON COLUMN cleanrooms.status_durations.trained_model_arn IS 'ARN of the trained model that is applied';
+COMMENT ON COLUMN cleanrooms.status_durations.create_time IS 'AWS''s createTime of the job';
+COMMENT ON COLUMN cleanrooms.status_durations.status IS 'The status';
+COMMENT ON COLUMN cleanrooms.status_durations.seconds IS 'Seconds that the job held it; if it still does, so far';
+COMMENT ON COLUMN cleanrooms.status_durations.seconds_lower IS 'It was no less than this: the windows of its ends at their closest';
+COMMENT ON COLUMN cleanrooms.status_durations.seconds_upper IS 'It was no more than this: the windows of its ends at their farthest; of a status in which the job was first seen, from createTime on';
+COMMENT ON COLUMN cleanrooms.status_durations.visits IS 'Times that the job took it';
+COMMENT ON COLUMN cleanrooms.status_durations.is_current IS 'Whether the job still holds it';
+COMMENT ON COLUMN cleanrooms.status_durations.left_censored IS 'Whether the job was first seen in it: nobody saw it begin';
+COMMENT ON COLUMN cleanrooms.status_durations.right_censored IS 'Whether it has not ended: seconds go on counting';

@@ -1,0 +1,205 @@
+"""What analysts ask for: durations, counts by hour and week, capacity, and what not to trust."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+SQL = Path(__file__).parent.parent / "sql"
+SCHEMA = "cleanrooms_etl"
+FILES = (
+    "functions",
+    "status_dim",
+    "inference_jobs",
+    "status_history",
+    "status_transitions",
+    "job_timings",
+    "status_durations",
+    "model_reliability",
+    "status_counts_hourly",
+    "capacity",
+    "open_jobs",
+    "history_gaps",
+    "jobs_as_of",
+    "jobs_known_as_of",
+)
+OPEN = "status IN ('CREATE_PENDING', 'CREATE_IN_PROGRESS', 'CANCEL_PENDING', 'CANCEL_IN_PROGRESS')"
+
+_Moment = sa.DateTime(timezone=True)
+
+MILESTONES = (
+    sa.Column("started_time", _Moment, comment="First entry to CREATE_IN_PROGRESS"),
+    sa.Column("started_not_before", _Moment, comment="Start of the window that holds the true moment"),
+    sa.Column("stopped_time", _Moment, comment="Last exit from CREATE_IN_PROGRESS; null while in it"),
+    sa.Column("stopped_not_before", _Moment, comment="Start of the window that holds the true moment"),
+    sa.Column("cancel_time", _Moment, comment="First entry to CANCEL_PENDING or CANCEL_IN_PROGRESS"),
+    sa.Column("cancel_not_before", _Moment, comment="Start of the window that holds the true moment"),
+    sa.Column("ended_time", _Moment, comment="Entry to ended_status"),
+    sa.Column("ended_not_before", _Moment, comment="Start of the window that holds the true moment"),
+    sa.Column("ended_status", sa.Text(), comment="AWS's last word, if that is an end; null: the job has not ended"),
+)
+MEMBERSHIP = (
+    sa.Column(
+        "open_jobs_quota",
+        sa.Integer(),
+        server_default=sa.text("5"),
+        nullable=False,
+        comment="Open jobs that AWS allows the membership",
+    ),
+    sa.Column(
+        "account_open_jobs_quota",
+        sa.Integer(),
+        server_default=sa.text("10"),
+        nullable=False,
+        comment="Open jobs that AWS allows the account in the Region",
+    ),
+    sa.Column(
+        "uncounted_hours_from",
+        _Moment,
+        comment="Hours from this on are to be counted anew in status_hour; null: none",
+    ),
+    sa.Column(
+        "uncounted_weeks_from",
+        _Moment,
+        comment="Weeks from this on are to be counted anew in model_week; null: none",
+    ),
+)
+
+
+def upgrade() -> None:
+    """Add the columns, fill them from the history, and show what they tell."""
+    for column in MEMBERSHIP:
+        op.add_column("membership", column, schema=SCHEMA)
+    for column in MILESTONES:
+        op.add_column("inference_job", column, schema=SCHEMA)
+    op.add_column("status_transition", sa.Column("membership_key", sa.Integer()), schema=SCHEMA)
+    _create_rollups()
+    _fill()
+    op.alter_column("status_transition", "membership_key", nullable=False, schema=SCHEMA)
+    op.create_index(
+        op.f("ix_status_transition_membership_key_changed_time"),
+        "status_transition",
+        ["membership_key", "changed_time"],
+        schema=SCHEMA,
+    )
+    op.create_index(
+        op.f("ix_inference_job_membership_key_create_time"),
+        "inference_job",
+        ["membership_key", "create_time"],
+        schema=SCHEMA,
+    )
+    op.create_index(
+        "ix_inference_job_model",
+        "inference_job",
+        ["membership_key", sa.text("(md5(trained_model_arn)::uuid)"), "create_time"],
+        schema=SCHEMA,
+    )
+    op.create_index(
+        "ix_inference_job_open", "inference_job", ["membership_key"], schema=SCHEMA, postgresql_where=sa.text(OPEN)
+    )
+    for file in FILES:
+        op.execute((SQL / f"0003_{file}.sql").read_text("utf-8"))
+
+
+def _create_rollups() -> None:
+    op.create_table(
+        "status_hour",
+        sa.Column("membership_key", sa.Integer(), nullable=False),
+        sa.Column("hour", _Moment, nullable=False, comment="Its start, in UTC"),
+        sa.Column("held", postgresql.JSONB(), nullable=False, comment="{status: jobs that held it at the end}"),
+        sa.Column("entered", postgresql.JSONB(), nullable=False, comment="{status: times that a job entered it}"),
+        sa.Column("most_open", sa.BigInteger(), nullable=False, comment="Most jobs open at once after a change"),
+        sa.ForeignKeyConstraint(
+            ["membership_key"],
+            ["cleanrooms_etl.membership.membership_key"],
+            name=op.f("fk_status_hour_membership_key"),
+        ),
+        sa.PrimaryKeyConstraint("membership_key", "hour", name=op.f("pk_status_hour")),
+        schema=SCHEMA,
+        comment="Kept from the history: one row for each hour in which the status of any job of a membership changed",
+    )
+    op.create_table(
+        "model_week",
+        sa.Column("membership_key", sa.Integer(), nullable=False),
+        sa.Column("week", _Moment, nullable=False, comment="Its Monday, 00:00 UTC"),
+        sa.Column("trained_model_arn", sa.Text(), nullable=False),
+        sa.Column("trained_model_version_identifier", sa.Text()),
+        *(
+            sa.Column(name, sa.BigInteger(), nullable=False)
+            for name in ("jobs", "succeeded", "failed", "cancelled", "cancel_failed")
+        ),
+        *(
+            sa.Column(name, postgresql.ARRAY(sa.Double()), comment="Median and 95th percentile")
+            for name in ("total_seconds", "run_seconds")
+        ),
+        sa.ForeignKeyConstraint(
+            ["membership_key"],
+            ["cleanrooms_etl.membership.membership_key"],
+            name=op.f("fk_model_week_membership_key"),
+        ),
+        sa.UniqueConstraint(
+            "membership_key",
+            "week",
+            "trained_model_arn",
+            "trained_model_version_identifier",
+            name="uq_model_week",
+            postgresql_nulls_not_distinct=True,
+        ),
+        schema=SCHEMA,
+        comment="Kept from the jobs: one row for each trained model, version and week of creation",
+    )
+
+
+def _fill() -> None:
+    """Read from the history what a sync keeps from now on. No fact of it changes: a column is added to its rows."""
+    op.execute("ALTER TABLE cleanrooms_etl.status_transition DISABLE TRIGGER append_only")
+    op.execute(
+        "UPDATE cleanrooms_etl.status_transition AS moved SET membership_key = job.membership_key"
+        " FROM cleanrooms_etl.inference_job AS job WHERE job.job_key = moved.job_key"
+    )
+    op.execute("SET CONSTRAINTS ALL IMMEDIATE")  # no check may be pending when a table is altered
+    op.execute("ALTER TABLE cleanrooms_etl.status_transition ENABLE TRIGGER append_only")
+    op.execute((SQL / "0003_milestones.sql").read_text("utf-8"))
+    op.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    # The rollups are filled by the next sync of each membership; until then the views count by themselves.
+    op.execute(
+        "UPDATE cleanrooms_etl.membership SET uncounted_hours_from = ("
+        " SELECT date_trunc('hour', min(moved.changed_time), 'UTC') FROM cleanrooms_etl.status_transition AS moved"
+        " WHERE moved.membership_key = membership.membership_key),"
+        " uncounted_weeks_from = ("
+        " SELECT date_trunc('week', min(job.create_time), 'UTC') FROM cleanrooms_etl.inference_job AS job"
+        " WHERE job.membership_key = membership.membership_key)"
+    )
+
+
+def downgrade() -> None:
+    """Show what was shown before, and drop what was kept for it."""
+    op.execute("DROP FUNCTION cleanrooms.jobs_known_as_of, cleanrooms.jobs_as_of")
+    op.execute(
+        "DROP VIEW cleanrooms.history_gaps, cleanrooms.open_jobs, cleanrooms.capacity, cleanrooms.status_counts_hourly,"
+        " cleanrooms.model_reliability, cleanrooms.status_durations, cleanrooms.job_timings,"
+        " cleanrooms.status_transitions, cleanrooms.status_history, cleanrooms.inference_jobs, cleanrooms.status_dim,"
+        " cleanrooms_etl.calendar, cleanrooms_etl.uncounted_hour, cleanrooms_etl.uncounted_week,"
+        " cleanrooms_etl.job_timing"
+    )
+    op.execute(
+        "DROP FUNCTION cleanrooms_etl.skipped_states, cleanrooms_etl.open_jobs, cleanrooms_etl.is_open,"
+        " cleanrooms_etl.seconds_between, cleanrooms_etl.job_id, cleanrooms_etl.model_id, cleanrooms_etl.way_to"
+    )
+    op.drop_table("model_week", schema=SCHEMA)
+    op.drop_table("status_hour", schema=SCHEMA)
+    for index in ("ix_inference_job_open", "ix_inference_job_model", "ix_inference_job_membership_key_create_time"):
+        op.drop_index(index, "inference_job", schema=SCHEMA)
+    op.drop_column("status_transition", "membership_key", schema=SCHEMA)  # its index goes with it
+    for column in MILESTONES:
+        op.drop_column("inference_job", column.name, schema=SCHEMA)
+    for column in MEMBERSHIP:
+        op.drop_column("membership", column.name, schema=SCHEMA)
+    for file in ("inference_jobs", "status_history", "status_transitions", "jobs_as_of"):
+        op.execute((SQL / f"0001_{file}.sql").read_text("utf-8"))
