@@ -2,8 +2,8 @@
 
     python -m benchmarks.estate --url postgresql://... --jobs 1000000 --memberships 50
 
-Fills a database that is migrated and empty. Of ten jobs four end well or badly, three are cancelled, and three are no
-longer listed: four changes of status a job. The last five of each membership are open.
+Fills a database that is migrated and empty. Of ten jobs four end by themselves, three are cancelled, and three are
+no longer listed: four changes of status a job. The last five of each membership are open.
 """
 
 import time
@@ -78,20 +78,26 @@ class Estate:
         for number in range(self.each):
             steps = self._steps(number)
             model = self._random.randrange(MODELS)
-            yield {
-                "job_key": (key - 1) * self.each + number + 1,
-                "membership_key": key,
-                "job_arn": f"{membership}/trained-model-inference-job/{UUID(int=self._random.getrandbits(128))}",
-                "name": f"nightly-scoring-{number}",
-                "collaboration_id": self.membership_id(1_000 + key),
-                "trained_model_arn": f"{membership}/trained-model/{UUID(int=model)}",
-                "trained_model_version_identifier": str(UUID(int=self._random.randrange(2))),
-                "output_accept": "text/csv",
-                "output_account_ids": ["111122223333"],
-                "extra": "{}",
-                "digest": UUID(int=self._random.getrandbits(128)),
-                **_summary(steps),
-            }, steps
+            yield (
+                {
+                    "job_key": (key - 1) * self.each + number + 1,
+                    "membership_key": key,
+                    "job_arn": f"{membership}/trained-model-inference-job/{self._uuid()}",
+                    "name": f"nightly-scoring-{number}",
+                    "collaboration_id": self.membership_id(1_000 + key),
+                    "trained_model_arn": f"{membership}/trained-model/{UUID(int=model)}",
+                    "trained_model_version_identifier": str(UUID(int=self._random.randrange(2))),
+                    "output_accept": "text/csv",
+                    "output_account_ids": ["111122223333"],
+                    "extra": "{}",
+                    "digest": self._uuid(),
+                    **_summary(steps),
+                },
+                steps,
+            )
+
+    def _uuid(self) -> UUID:
+        return UUID(int=self._random.getrandbits(128))
 
     def _steps(self, number: int) -> list[Step]:
         """Return the history of a membership's job, by its number from the oldest."""
@@ -112,7 +118,9 @@ def _summary(steps: list[Step]) -> dict[str, Any]:
     """Return the columns of a job that follow from its history: each moment lies between two polls."""
     entered = {step.status: (step.time, _not_before(steps, place)) for place, step in enumerate(steps)}
     ends = [step.status for step in steps if step.status in ENDS]
-    stop = next((steps[at + 1].status for at, step in enumerate(steps[:-1]) if step.status == "CREATE_IN_PROGRESS"), "")
+    stop = next(
+        (steps[at + 1].status for at, step in enumerate(steps[:-1]) if step.status == "CREATE_IN_PROGRESS"), ""
+    )
     nothing = (None, None)
     row: dict[str, Any] = {"ended_status": ends[-1] if ends else None}
     for name, status in (

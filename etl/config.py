@@ -140,6 +140,16 @@ class Daemon(_Section):
     listen: Annotated[str, _like(_ADDRESS, "host:port, such as 127.0.0.1:9464")] = "127.0.0.1:9464"
 
 
+Jobs = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Quota(_Section):
+    """Open jobs that AWS allows at once: AWS's own defaults, unless it has raised them for you."""
+
+    membership: Jobs = 5
+    account: Jobs = 10
+
+
 _NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
 _BOTH = "give either every or cron, not both"
@@ -214,6 +224,8 @@ class Membership(_Section):
     trained_model_version_identifier: ModelVersion | None = None
     every: Every | None = None
     cron: Cron | None = None
+    quota: Jobs | None = None
+    account_quota: Jobs | None = None
 
     @model_validator(mode="after")
     def _has_one_schedule(self) -> Self:
@@ -242,6 +254,7 @@ class Config(_Section):
     sync: Sync = Sync()
     schedule: Schedule = Schedule()
     daemon: Daemon = Daemon()
+    quota: Quota = Quota()
     memberships: tuple[Membership, ...] = Field((), alias="membership")
 
     @field_validator("memberships")
@@ -257,6 +270,13 @@ class Config(_Section):
         if membership.every is not None:
             return Schedule(every=membership.every)
         return Schedule(cron=membership.cron) if membership.cron is not None else self.schedule
+
+    def quota_of(self, membership: Membership) -> Quota:
+        """Return the membership's own quotas, the common ones where it has none."""
+        return Quota(
+            membership=membership.quota or self.quota.membership,
+            account=membership.account_quota or self.quota.account,
+        )
 
     def only(self, ids: Sequence[str]) -> tuple[Membership, ...]:
         """Return the memberships named, all where none is; raises `ConfigError` for an unknown one."""

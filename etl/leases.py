@@ -29,6 +29,8 @@ class Tracked(NamedTuple):
     account_id: str | None
     expected_seconds: float
     """The longest pause that its schedule allows."""
+    open_jobs_quota: int
+    account_open_jobs_quota: int
 
 
 class Worker(NamedTuple):

@@ -22,15 +22,19 @@ def register(config: Config) -> None:
 
 def tracked(config: Config) -> list[leases.Tracked]:
     """Return the configured memberships as they are registered."""
-    return [
-        leases.Tracked(
-            membership.id,
-            membership.region,
-            membership.account_id,
-            config.schedule_of(membership).interval.total_seconds(),
-        )
-        for membership in config.memberships
-    ]
+    return [_tracked(config, membership) for membership in config.memberships]
+
+
+def _tracked(config: Config, membership: Membership) -> leases.Tracked:
+    quota = config.quota_of(membership)
+    return leases.Tracked(
+        membership.id,
+        membership.region,
+        membership.account_id,
+        config.schedule_of(membership).interval.total_seconds(),
+        quota.membership,
+        quota.account,
+    )
 
 
 def sweep(

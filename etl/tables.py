@@ -199,7 +199,8 @@ inference_job = Table(
     Index(None, "membership_key", "create_time"),
     # By the digest of the ARN: by itself it would make the index seven times as large.
     Index("ix_inference_job_model", "membership_key", text("(md5(trained_model_arn)::uuid)"), "create_time"),
-    Index("ix_inference_job_open", "membership_key", postgresql_where=text(f"status IN ({_listed(OPEN_STATUSES)})")),
+    Index("ix_inference_job_open", "membership_key",
+          postgresql_where=text(f"status IN ({_listed(OPEN_STATUSES)})")),
     CheckConstraint("(absent_since IS NULL) = (absent_listings = 0)", name="absence"),
     comment="One row for each job, as it was last seen",
 )  # fmt: skip
@@ -266,7 +267,7 @@ status_hour = Table(
     Column("most_open", BigInteger, nullable=False, comment="Most jobs open at once after a change"),
     PrimaryKeyConstraint("membership_key", "hour"),
     ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
-    comment="Kept from the history: one row for each hour in which the status of any job of a membership changed",
+    comment="Kept from the history: one row for each hour in which any job of a membership changed its status",
 )
 
 model_week = Table(

@@ -12,8 +12,10 @@ from etl.demo.world import World
 
 ADD = """
     INSERT INTO cleanrooms_etl.status_transition
-        (job_key, changed_time, from_status, from_time, to_status, not_before, observed_at, time_basis, run_id)
-    SELECT job_key, {changed_time}, {from_status}, {from_time}, {to_status}, {not_before}, now(), {basis}, {run}
+        (job_key, changed_time, from_status, from_time, to_status, not_before, observed_at, time_basis, run_id,
+         membership_key)
+    SELECT job_key, {changed_time}, {from_status}, {from_time}, {to_status}, {not_before}, now(), {basis}, {run},
+        membership_key
     FROM cleanrooms_etl.inference_job
 """
 NEXT_STEP = {

@@ -8,7 +8,7 @@ import pytest
 from conftest import MINUTE, Etl, MakeEtl
 from sqlalchemy import text
 
-from etl import agenda, database, leases, sweep
+from etl import agenda, database, leases, sweep, tables
 from etl.demo.answers import error
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -307,7 +307,7 @@ def test_memberships_are_registered_again_after_trouble(etl: Etl, membership: Me
     etl.execute("UPDATE cleanrooms_etl.alembic_version SET version_num = '9999'")
     with pytest.raises(database.DatabaseError, match="newer release"):
         looks.due([], 1)
-    etl.execute("UPDATE cleanrooms_etl.alembic_version SET version_num = '0002'")
+    etl.execute("UPDATE cleanrooms_etl.alembic_version SET version_num = :revision", revision=tables.REVISION)
     etl.execute("DELETE FROM cleanrooms_etl.membership")
     assert [each.id for each in looks.due([], 1)] == [membership.id]
     looks.close()

@@ -10,7 +10,8 @@ from etl.demo.clock import Clock
 from etl.demo.membership import Membership
 from etl.demo.resources import Job
 from etl.demo.world import World
-from etl.verify import CHECKS, Check, Finding, findings
+from etl.verify import CHECKS, Finding, findings
+from etl.verify.check import Check
 
 
 class Damage(NamedTuple):
@@ -43,32 +44,32 @@ DAMAGES = (
     Damage(
         "a job without a history",
         "DELETE FROM status_transition WHERE job_key = (TABLE other)",
-        {"current_status", "one_first_sight", "counted_transitions"},
+        {"current_status", "one_first_sight", "counted_transitions", "hourly_counts"},
     ),
     Damage(
         "a second first sight",
         "ALTER TABLE status_transition DROP CONSTRAINT uq_status_transition_job_key_from_time;"
         "INSERT INTO status_transition SELECT job_key, changed_time - interval '1 hour', NULL, NULL, 'EARLIER',"
-        " not_before - interval '1 hour', observed_at, 'observed', run_id FROM status_transition"
+        " not_before - interval '1 hour', observed_at, 'observed', run_id, membership_key FROM status_transition"
         " WHERE job_key = (TABLE other)",
-        {"one_first_sight", "unbroken_chain", "counted_transitions", "constraints_in_force"},
+        {"one_first_sight", "unbroken_chain", "counted_transitions", "hourly_counts", "constraints_in_force"},
     ),
     Damage(
         "a gap",
         "DELETE FROM status_transition WHERE job_key = (TABLE lived) AND to_status = 'CREATE_IN_PROGRESS'",
-        {"unbroken_chain", "counted_transitions"},
+        {"unbroken_chain", "counted_transitions", "milestones", "hourly_counts"},
     ),
     Damage(
         "a lie about the past",
         "UPDATE status_transition SET from_status = 'INACTIVE'"
         " WHERE job_key = (TABLE lived) AND to_status = 'ACTIVE'",
-        {"unbroken_chain"},
+        {"unbroken_chain", "milestones", "hourly_counts"},
     ),
     Damage(
         "a window behind its change",
         "ALTER TABLE status_transition DROP CONSTRAINT ck_status_transition_window;"
         "UPDATE status_transition SET not_before = changed_time + interval '1 s' WHERE job_key = (TABLE lived)",
-        {"possible_times", "constraints_in_force"},
+        {"possible_times", "constraints_in_force", "milestones"},
     ),
     Damage(
         "a change seen long before it happened",
@@ -87,14 +88,14 @@ DAMAGES = (
         "UPDATE status_transition SET to_status = from_status"
         " WHERE job_key = (TABLE lived) AND to_status = 'ACTIVE';"
         "UPDATE inference_job SET status = 'CREATE_IN_PROGRESS' WHERE name = 'lived'",
-        {"real_changes", "constraints_in_force"},
+        {"real_changes", "milestones", "hourly_counts", "constraints_in_force"},
     ),
     Damage(
         "an absence with AWS's time",
         "UPDATE status_transition SET to_status = 'NOT_LISTED'"
         " WHERE job_key = (TABLE lived) AND to_status = 'ACTIVE';"
         "UPDATE inference_job SET status = 'NOT_LISTED' WHERE name = 'lived'",
-        {"real_changes"},
+        {"real_changes", "milestones", "hourly_counts"},
     ),
     Damage(
         "a change recorded by another membership's run",
@@ -112,6 +113,85 @@ DAMAGES = (
         "a run that counted wrong",
         "UPDATE sync_run SET transitions = transitions + 1 WHERE run_id = 1",
         {"counted_transitions"},
+    ),
+    Damage(
+        "a change under another membership",
+        "UPDATE status_transition SET membership_key = 3 - membership_key WHERE job_key = (TABLE other)",
+        {"own_membership", "hourly_counts"},
+    ),
+    *(
+        Damage(
+            f"a job that {what} at another moment",
+            f"UPDATE inference_job SET {column} = {column} + interval '1 us' WHERE name = 'lived'",  # noqa: S608
+            noticed_by,
+        )
+        for what, column, noticed_by in (
+            ("started", "started_time", {"milestones", "weekly_counts"}),
+            ("started no earlier than", "started_not_before", {"milestones"}),
+            ("stopped", "stopped_time", {"milestones", "weekly_counts"}),
+            ("stopped no earlier than", "stopped_not_before", {"milestones"}),
+            ("ended", "ended_time", {"milestones", "weekly_counts"}),
+            ("ended no earlier than", "ended_not_before", {"milestones"}),
+        )
+    ),
+    Damage(
+        "a job that was cancelled when it was not",
+        "UPDATE inference_job SET (cancel_time, cancel_not_before) = (status_since, status_since)"
+        " WHERE name = 'lived'",
+        {"milestones"},
+    ),
+    Damage(
+        "a job that ended otherwise",
+        "UPDATE inference_job SET ended_status = 'INACTIVE' WHERE name = 'lived'",
+        {"milestones", "weekly_counts"},
+    ),
+    Damage(
+        "an hour that held one more",
+        """UPDATE status_hour SET held = held || '{"ACTIVE": 2}'""",
+        {"hourly_counts"},
+    ),
+    Damage(
+        "an hour that held what nothing changed to",
+        """UPDATE status_hour SET held = held || '{"INACTIVE": 1}'""",
+        {"hourly_counts"},
+    ),
+    Damage(
+        "an hour that was entered twice",
+        """UPDATE status_hour SET entered = entered || '{"ACTIVE": 2}'""",
+        {"hourly_counts"},
+    ),
+    Damage(
+        "an hour with more open at once", "UPDATE status_hour SET most_open = most_open + 1", {"hourly_counts"}
+    ),
+    Damage("an hour that is not there", "DELETE FROM status_hour", {"hourly_counts"}),
+    Damage(
+        "an hour in which nothing happened",
+        "INSERT INTO status_hour SELECT membership_key, hour + interval '1 day', held, entered, most_open"
+        " FROM status_hour",
+        {"hourly_counts"},
+    ),
+    *(
+        Damage(
+            f"a week with other {column}",
+            f"UPDATE model_week SET {column} = {value}",  # noqa: S608 - what stands below
+            {"weekly_counts"},
+        )
+        for column, value in (
+            ("jobs", "jobs + 1"),
+            ("succeeded", "succeeded + 1"),
+            ("failed", "failed + 1"),
+            ("cancelled", "cancelled + 1"),
+            ("cancel_failed", "cancel_failed + 1"),
+            ("total_seconds", "'{1,1}'"),
+            ("run_seconds", "'{1,1}'"),
+        )
+    ),
+    Damage("a week that is not there", "DELETE FROM model_week", {"weekly_counts"}),
+    Damage(
+        "a week of no job",
+        "INSERT INTO model_week SELECT membership_key, week + interval '7 days', trained_model_arn,"
+        " trained_model_version_identifier, jobs, succeeded, failed, cancelled, cancel_failed FROM model_week",
+        {"weekly_counts"},
     ),
     Damage(
         "two runs at once",

@@ -36,7 +36,8 @@ CONTRACT = {
         job_arn text, membership_id text, status text, valid_from timestamp with time zone,
         valid_to timestamp with time zone, is_current boolean, seconds double precision, previous_status text,
         next_status text, not_before timestamp with time zone, observed_at timestamp with time zone,
-        time_basis text, is_first_sight boolean
+        time_basis text, is_first_sight boolean, superseded_at timestamp with time zone, name text,
+        trained_model_arn text
     """,
     "status_transitions": """
         job_arn text, membership_id text, changed_time timestamp with time zone, from_status text, to_status text,
@@ -58,13 +59,60 @@ CONTRACT = {
         replaced_characters bigint, rejections jsonb, unknown_statuses jsonb, error_class text, error text,
         worker text, version text, overruns bigint
     """,
+    "status_dim": """
+        status text, is_open boolean, is_terminal boolean, is_success boolean, sort_order bigint, meaning text
+    """,
+    "status_durations": """
+        job_arn text, membership_id text, trained_model_arn text, create_time timestamp with time zone,
+        status text, seconds double precision, seconds_lower double precision, seconds_upper double precision, visits bigint,
+        is_current boolean, left_censored boolean, right_censored boolean
+    """,
+    "job_timings": """
+        job_arn text, job_id text, name text, membership_id text, trained_model_arn text, trained_model_id text,
+        trained_model_version_identifier text, status text, outcome text, create_time timestamp with time zone,
+        started_time timestamp with time zone, ended_time timestamp with time zone,
+        queue_seconds double precision, queue_seconds_lower double precision, queue_seconds_upper double precision,
+        run_seconds double precision, run_seconds_lower double precision, run_seconds_upper double precision,
+        cancel_seconds double precision, cancel_seconds_lower double precision,
+        cancel_seconds_upper double precision, total_seconds double precision,
+        total_seconds_lower double precision, total_seconds_upper double precision
+    """,
+    "model_reliability": """
+        membership_id text, trained_model_arn text, trained_model_id text, trained_model_version_identifier text,
+        week timestamp with time zone, jobs bigint, succeeded bigint, failed bigint, cancelled bigint,
+        cancel_failed bigint, not_ended bigint, success_rate double precision, p50_total_seconds double precision,
+        p95_total_seconds double precision, p50_run_seconds double precision, p95_run_seconds double precision
+    """,
+    "status_counts_hourly": """
+        hour timestamp with time zone, membership_id text, region text, account_id text, status text,
+        jobs_held bigint, jobs_entered bigint
+    """,
+    "capacity": """
+        hour timestamp with time zone, membership_id text, region text, account_id text, open_jobs bigint,
+        most_open_jobs bigint, quota bigint, quota_used double precision, account_open_jobs bigint,
+        account_quota bigint, account_quota_used double precision
+    """,
+    "open_jobs": """
+        job_arn text, job_id text, name text, membership_id text, region text, account_id text,
+        trained_model_arn text, trained_model_id text, trained_model_version_identifier text, status text,
+        status_since timestamp with time zone, create_time timestamp with time zone,
+        seconds_in_status double precision, age_seconds double precision,
+        model_p95_total_seconds double precision, model_jobs_ended bigint, age_to_p95 double precision,
+        is_unusual boolean
+    """,
+    "history_gaps": """
+        job_arn text, membership_id text, changed_time timestamp with time zone, from_status text, to_status text,
+        kind text, why text, not_before timestamp with time zone, uncertainty_seconds double precision,
+        observed_at timestamp with time zone, time_basis text
+    """,
 }
 
-JOBS_AS_OF = """
+_JOB_AT = """
     job_arn text, job_id text, name text, membership_id text, trained_model_arn text, status text,
     status_since timestamp with time zone, seconds_in_status double precision, is_open boolean, is_listed boolean,
     not_before timestamp with time zone, time_basis text
 """
+FUNCTIONS = {"jobs_as_of": _JOB_AT, "jobs_known_as_of": f"{_JOB_AT}, observed_at timestamp with time zone"}
 
 
 def one(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -114,17 +162,17 @@ def test_a_view_has_the_columns_and_plain_types_of_the_contract(etl: Etl, view: 
     assert columns["all"] == " ".join(CONTRACT[view].split())
 
 
-def test_the_contract_holds_these_views_and_this_function_and_nothing_else(etl: Etl) -> None:
+def test_the_contract_holds_these_views_and_functions_and_nothing_else(etl: Etl) -> None:
     relations = etl.query("SELECT relname FROM pg_class WHERE relnamespace = 'cleanrooms'::regnamespace")
     assert {row["relname"] for row in relations} == set(CONTRACT)
-    function = one(
-        etl.query(
-            "SELECT oid::regprocedure::text AS name, pg_get_function_result(oid) AS result FROM pg_proc"
-            " WHERE pronamespace = 'cleanrooms'::regnamespace"
-        )
+    functions = etl.query(
+        "SELECT oid::regprocedure::text AS name, pg_get_function_result(oid) AS result FROM pg_proc"
+        " WHERE pronamespace = 'cleanrooms'::regnamespace"
     )
-    assert function["name"] == "cleanrooms.jobs_as_of(timestamp with time zone)"
-    assert function["result"] == f"TABLE({' '.join(JOBS_AS_OF.split())})"
+    assert {row["name"]: row["result"] for row in functions} == {
+        f"cleanrooms.{name}(timestamp with time zone)": f"TABLE({' '.join(columns.split()).replace(' ,', ',')})"
+        for name, columns in FUNCTIONS.items()
+    }
 
 
 @pytest.fixture
@@ -139,10 +187,14 @@ def analyst(etl: Etl) -> Iterator[Etl]:
     etl.execute("DROP ROLE analyst")
 
 
-@pytest.mark.parametrize("what", [*CONTRACT, "jobs_as_of(now())"])
-def test_an_analyst_with_rights_on_the_views_alone_reads_all_of_them(lived: Job, analyst: Etl, what: str) -> None:
+@pytest.mark.parametrize("what", [*CONTRACT, *(f"{name}(now())" for name in FUNCTIONS)])
+def test_an_analyst_with_rights_on_the_views_alone_reads_all_of_them(
+    etl: Etl, world: World, membership: Membership, lived: Job, analyst: Etl, what: str
+) -> None:
+    world.create_job(membership, status="CREATE_IN_PROGRESS")  # an open one, and one that skipped a status
+    etl.sync()
     rows = analyst.query(f"SELECT * FROM cleanrooms.{what}")  # noqa: S608 - our own words
-    assert rows[0]["membership_id"] == lived.membership_id
+    assert {row.get("membership_id", lived.membership_id) for row in rows} == {lived.membership_id}
     with pytest.raises(DBAPIError, match="permission denied for schema cleanrooms_etl"):
         analyst.query("SELECT * FROM cleanrooms_etl.inference_job")
 

@@ -1,6 +1,7 @@
 """What analysts ask for: durations, counts by hour and week, capacity, and what not to trust."""
 
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,9 +32,26 @@ FILES = (
 )
 OPEN = "status IN ('CREATE_PENDING', 'CREATE_IN_PROGRESS', 'CANCEL_PENDING', 'CANCEL_IN_PROGRESS')"
 
+# In an order in which they can be dropped.
+VIEWS = (
+    *(
+        f"cleanrooms.{name}"
+        for name in (
+            "history_gaps", "open_jobs", "capacity", "status_counts_hourly", "model_reliability",
+            "status_durations", "job_timings", "status_transitions", "status_history", "inference_jobs",
+            "status_dim",
+        )
+    ),
+    *(f"cleanrooms_etl.{name}" for name in ("calendar", "uncounted_hour", "uncounted_week", "job_timing")),
+)  # fmt: skip
+FUNCTIONS = tuple(
+    f"cleanrooms_etl.{name}"
+    for name in ("skipped_states", "open_jobs", "is_open", "seconds_between", "job_id", "model_id", "way_to")
+)
+
 _Moment = sa.DateTime(timezone=True)
 
-MILESTONES = (
+MILESTONES: tuple[sa.Column[Any], ...] = (
     sa.Column("started_time", _Moment, comment="First entry to CREATE_IN_PROGRESS"),
     sa.Column("started_not_before", _Moment, comment="Start of the window that holds the true moment"),
     sa.Column("stopped_time", _Moment, comment="Last exit from CREATE_IN_PROGRESS; null while in it"),
@@ -42,9 +60,11 @@ MILESTONES = (
     sa.Column("cancel_not_before", _Moment, comment="Start of the window that holds the true moment"),
     sa.Column("ended_time", _Moment, comment="Entry to ended_status"),
     sa.Column("ended_not_before", _Moment, comment="Start of the window that holds the true moment"),
-    sa.Column("ended_status", sa.Text(), comment="AWS's last word, if that is an end; null: the job has not ended"),
+    sa.Column(
+        "ended_status", sa.Text(), comment="AWS's last word, if that is an end; null: the job has not ended"
+    ),
 )
-MEMBERSHIP = (
+MEMBERSHIP: tuple[sa.Column[Any], ...] = (
     sa.Column(
         "open_jobs_quota",
         sa.Integer(),
@@ -122,7 +142,7 @@ def _create_rollups() -> None:
         ),
         sa.PrimaryKeyConstraint("membership_key", "hour", name=op.f("pk_status_hour")),
         schema=SCHEMA,
-        comment="Kept from the history: one row for each hour in which the status of any job of a membership changed",
+        comment="Kept from the history: one row for each hour in which any job of a membership changed its status",
     )
     op.create_table(
         "model_week",
@@ -157,7 +177,7 @@ def _create_rollups() -> None:
 
 
 def _fill() -> None:
-    """Read from the history what a sync keeps from now on. No fact of it changes: a column is added to its rows."""
+    """Read from the history what a sync keeps from now on. No fact changes: its rows get a column more."""
     op.execute("ALTER TABLE cleanrooms_etl.status_transition DISABLE TRIGGER append_only")
     op.execute(
         "UPDATE cleanrooms_etl.status_transition AS moved SET membership_key = job.membership_key"
@@ -181,20 +201,15 @@ def _fill() -> None:
 def downgrade() -> None:
     """Show what was shown before, and drop what was kept for it."""
     op.execute("DROP FUNCTION cleanrooms.jobs_known_as_of, cleanrooms.jobs_as_of")
-    op.execute(
-        "DROP VIEW cleanrooms.history_gaps, cleanrooms.open_jobs, cleanrooms.capacity, cleanrooms.status_counts_hourly,"
-        " cleanrooms.model_reliability, cleanrooms.status_durations, cleanrooms.job_timings,"
-        " cleanrooms.status_transitions, cleanrooms.status_history, cleanrooms.inference_jobs, cleanrooms.status_dim,"
-        " cleanrooms_etl.calendar, cleanrooms_etl.uncounted_hour, cleanrooms_etl.uncounted_week,"
-        " cleanrooms_etl.job_timing"
-    )
-    op.execute(
-        "DROP FUNCTION cleanrooms_etl.skipped_states, cleanrooms_etl.open_jobs, cleanrooms_etl.is_open,"
-        " cleanrooms_etl.seconds_between, cleanrooms_etl.job_id, cleanrooms_etl.model_id, cleanrooms_etl.way_to"
-    )
+    op.execute(f"DROP VIEW {', '.join(VIEWS)}")
+    op.execute(f"DROP FUNCTION {', '.join(FUNCTIONS)}")
     op.drop_table("model_week", schema=SCHEMA)
     op.drop_table("status_hour", schema=SCHEMA)
-    for index in ("ix_inference_job_open", "ix_inference_job_model", "ix_inference_job_membership_key_create_time"):
+    for index in (
+        "ix_inference_job_open",
+        "ix_inference_job_model",
+        "ix_inference_job_membership_key_create_time",
+    ):
         op.drop_index(index, "inference_job", schema=SCHEMA)
     op.drop_column("status_transition", "membership_key", schema=SCHEMA)  # its index goes with it
     for column in MILESTONES:

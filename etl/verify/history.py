@@ -1,35 +1,6 @@
-"""Re-checks every invariant of the stored history: those that constraints hold, and those that they cannot."""
+"""The invariants of the history itself: those that constraints hold, and those that they cannot."""
 
-from typing import NamedTuple
-
-from sqlalchemy import Connection, text
-
-from etl.tables import metadata
-
-
-class Check(NamedTuple):
-    """An invariant, and the query for the rows that break it (each an identifying text)."""
-
-    name: str
-    rule: str
-    query: str
-
-
-class Finding(NamedTuple):
-    """How many rows break an invariant, with some of them."""
-
-    check: Check
-    broken: int
-    examples: list[str]
-
-
-_EXAMPLES = 5
-
-_CONSTRAINTS = ", ".join(
-    f"('{table.name}', '{constraint.name}')"
-    for table in metadata.tables.values()
-    for constraint in table.constraints
-)
+from etl.verify.check import Check
 
 CHECKS = (
     Check(
@@ -128,43 +99,4 @@ CHECKS = (
         WHERE run.outcome = 'running' GROUP BY membership.membership_id HAVING count(*) > 1
         """,
     ),
-    Check(
-        "constraints_in_force",
-        "every constraint is there, and all rows were held against it",
-        f"""
-        SELECT needed.relation || ': ' || needed.name FROM (VALUES {_CONSTRAINTS}) AS needed (relation, name)
-        LEFT JOIN pg_constraint AS found ON found.conname = needed.name AND found.convalidated
-            AND found.conrelid = ('cleanrooms_etl.' || needed.relation)::regclass
-        WHERE found.oid IS NULL
-        """,  # noqa: S608 - names of our own
-    ),
-    Check(
-        "triggers_in_force",
-        "history is append-only, and no foreign key is switched off",
-        """
-        SELECT relation || ': append_only' FROM unnest(ARRAY['status_transition', 'job_edit']) AS relation
-        WHERE NOT EXISTS (
-            SELECT FROM pg_trigger
-            WHERE tgrelid = ('cleanrooms_etl.' || relation)::regclass AND tgname = 'append_only'
-        )
-        UNION ALL
-        SELECT tgrelid::regclass || ': ' || tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-        WHERE relnamespace = 'cleanrooms_etl'::regnamespace AND tgenabled NOT IN ('O', 'A')
-        """,
-    ),
 )
-
-
-def findings(connection: Connection) -> list[Finding]:
-    """Return what each check finds, all of them looking at the same state."""
-    with connection.begin():
-        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-        return [_finding(connection, check) for check in CHECKS]
-
-
-def _finding(connection: Connection, check: Check) -> Finding:
-    rows = text(
-        f"SELECT count(*), (array_agg(broken.what))[1:{_EXAMPLES}] FROM ({check.query}) AS broken (what)"  # noqa: S608 - our own text
-    )
-    broken, examples = connection.execute(rows).one()
-    return Finding(check, broken, examples or [])

@@ -1,0 +1,133 @@
+"""The invariants of what is kept beside the history and can be read from it: in other words than the views'."""
+
+from etl.verify.check import Check
+
+CHECKS = (
+    Check(
+        "own_membership",
+        "a transition stands under its job's membership",
+        """
+        SELECT job.job_arn FROM cleanrooms_etl.status_transition AS moved
+        JOIN cleanrooms_etl.inference_job AS job USING (job_key)
+        WHERE moved.membership_key <> job.membership_key
+        """,
+    ),
+    Check(
+        "milestones",
+        "the moments that a job's row keeps are those of its history",
+        """
+        SELECT job.job_arn FROM cleanrooms_etl.inference_job AS job
+        JOIN (
+            SELECT
+                job_key,
+                min(window_) FILTER (WHERE to_status = 'CREATE_IN_PROGRESS') AS started,
+                max(window_) FILTER (
+                    WHERE from_status = 'CREATE_IN_PROGRESS' AND to_status <> 'NOT_LISTED'
+                ) AS stopped,
+                max(changed_time) FILTER (WHERE to_status = 'CREATE_IN_PROGRESS') AS started_last,
+                min(window_) FILTER (WHERE to_status IN ('CANCEL_PENDING', 'CANCEL_IN_PROGRESS')) AS cancel,
+                max(window_) FILTER (WHERE is_listed AND to_status IS DISTINCT FROM before) AS ended,
+                (array_agg(to_status ORDER BY changed_time DESC) FILTER (WHERE is_listed))[1] AS last
+            FROM (
+                SELECT *, ARRAY[changed_time, not_before] AS window_, to_status <> 'NOT_LISTED' AS is_listed,
+                    CASE from_status
+                        WHEN 'NOT_LISTED' THEN lag(from_status) OVER (PARTITION BY job_key ORDER BY changed_time)
+                        ELSE from_status
+                    END AS before
+                FROM cleanrooms_etl.status_transition
+            ) AS moved
+            GROUP BY job_key
+        ) AS seen USING (job_key)
+        CROSS JOIN LATERAL (
+            SELECT last IN ('ACTIVE', 'CREATE_FAILED', 'INACTIVE', 'CANCEL_FAILED') AS is_over
+        ) AS its
+        WHERE (
+            ARRAY[started_time, started_not_before], ARRAY[cancel_time, cancel_not_before],
+            ARRAY[stopped_time, stopped_not_before], ARRAY[ended_time, ended_not_before], ended_status
+        ) IS DISTINCT FROM (
+            coalesce(started, '{null,null}'), coalesce(cancel, '{null,null}'),
+            CASE WHEN stopped[1] > started_last THEN stopped ELSE '{null,null}' END,
+            CASE WHEN is_over THEN ended ELSE '{null,null}' END, CASE WHEN is_over THEN last END
+        )
+        """,
+    ),
+    Check(
+        "hourly_counts",
+        "what is kept counted by hour is what the history counts to",
+        """
+        WITH moved AS (
+            SELECT *, date_trunc('hour', changed_time, 'UTC') AS hour,
+                sum((from_status IS NULL)::integer) OVER history AS jobs,
+                sum((to_status = ANY (open.statuses))::integer
+                    - coalesce((from_status = ANY (open.statuses))::integer, 0)) OVER history AS open_jobs
+            FROM cleanrooms_etl.status_transition
+            CROSS JOIN (
+                SELECT '{CREATE_PENDING,CREATE_IN_PROGRESS,CANCEL_PENDING,CANCEL_IN_PROGRESS}'::text[]
+            ) AS open (statuses)
+            WINDOW history AS (PARTITION BY membership_key ORDER BY changed_time)
+        ),
+        step AS (
+            SELECT membership_key, hour, status, sum(entered) AS entered,
+                sum(sum(more)) OVER (PARTITION BY membership_key, status ORDER BY hour) AS held
+            FROM moved
+            CROSS JOIN LATERAL (VALUES (to_status, 1, 1), (from_status, 0, -1)) AS its (status, entered, more)
+            WHERE status IS NOT NULL
+            GROUP BY membership_key, hour, status
+        ),
+        counted AS (
+            SELECT membership_key, hour, jsonb_object_agg(status, held) AS held,
+                coalesce(jsonb_object_agg(status, entered) FILTER (WHERE entered > 0), '{}') AS entered
+            FROM step GROUP BY membership_key, hour
+        ),
+        totals AS (
+            SELECT membership_key, hour, max(jobs) AS jobs, max(open_jobs) AS most_open
+            FROM moved GROUP BY membership_key, hour
+        )
+        SELECT membership.membership_id || ' at ' || hour
+        FROM counted JOIN totals USING (membership_key, hour)
+        FULL JOIN cleanrooms_etl.status_hour AS stored USING (membership_key, hour)
+        JOIN cleanrooms_etl.membership USING (membership_key)
+        WHERE hour < coalesce(membership.uncounted_hours_from, 'infinity') AND (
+            (stored.entered, stored.most_open) IS DISTINCT FROM (counted.entered, totals.most_open)
+            OR NOT stored.held @> counted.held
+            OR totals.jobs <> (SELECT sum(each.value::bigint) FROM jsonb_each_text(stored.held) AS each)
+        )
+        """,
+    ),
+    Check(
+        "weekly_counts",
+        "what is kept counted by model and week is what the jobs count to",
+        """
+        WITH counted AS (
+            SELECT membership_key, date_trunc('week', create_time, 'UTC') AS week, trained_model_arn,
+                coalesce(trained_model_version_identifier, '') AS version,
+                ARRAY[
+                    count(*), count(*) FILTER (WHERE ended_status = 'ACTIVE'),
+                    count(*) FILTER (WHERE ended_status = 'CREATE_FAILED'),
+                    count(*) FILTER (WHERE ended_status = 'INACTIVE'),
+                    count(*) FILTER (WHERE ended_status = 'CANCEL_FAILED')
+                ] AS jobs,
+                percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
+                    ORDER BY greatest(extract(epoch FROM ended_time - create_time), 0)::double precision
+                ) FILTER (WHERE ended_time IS NOT NULL) AS total_seconds,
+                percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
+                    ORDER BY extract(epoch FROM stopped_time - started_time)::double precision
+                ) FILTER (WHERE stopped_time IS NOT NULL) AS run_seconds
+            FROM cleanrooms_etl.inference_job GROUP BY 1, 2, 3, 4
+        ),
+        stored AS (
+            SELECT *, coalesce(trained_model_version_identifier, '') AS version
+            FROM cleanrooms_etl.model_week WHERE jobs > 0
+        )
+        SELECT trained_model_arn || ' at ' || week
+        FROM counted FULL JOIN stored USING (membership_key, week, trained_model_arn, version)
+        JOIN cleanrooms_etl.membership USING (membership_key)
+        WHERE week < coalesce(membership.uncounted_weeks_from, 'infinity') AND (
+            counted.jobs, counted.total_seconds, counted.run_seconds
+        ) IS DISTINCT FROM (
+            ARRAY[stored.jobs, stored.succeeded, stored.failed, stored.cancelled, stored.cancel_failed],
+            stored.total_seconds, stored.run_seconds
+        )
+        """,
+    ),
+)

@@ -1,0 +1,38 @@
+"""Whether the database itself still holds what it is to hold."""
+
+from etl.tables import metadata
+from etl.verify.check import Check
+
+_CONSTRAINTS = ", ".join(
+    f"('{table.name}', '{constraint.name}')"
+    for table in metadata.tables.values()
+    for constraint in table.constraints
+    if constraint is not table.primary_key or len(table.primary_key)
+)
+
+CHECKS = (
+    Check(
+        "constraints_in_force",
+        "every constraint is there, and all rows were held against it",
+        f"""
+        SELECT needed.relation || ': ' || needed.name FROM (VALUES {_CONSTRAINTS}) AS needed (relation, name)
+        LEFT JOIN pg_constraint AS found ON found.conname = needed.name AND found.convalidated
+            AND found.conrelid = ('cleanrooms_etl.' || needed.relation)::regclass
+        WHERE found.oid IS NULL
+        """,  # noqa: S608 - names of our own
+    ),
+    Check(
+        "triggers_in_force",
+        "history is append-only, and no foreign key is switched off",
+        """
+        SELECT relation || ': append_only' FROM unnest(ARRAY['status_transition', 'job_edit']) AS relation
+        WHERE NOT EXISTS (
+            SELECT FROM pg_trigger
+            WHERE tgrelid = ('cleanrooms_etl.' || relation)::regclass AND tgname = 'append_only'
+        )
+        UNION ALL
+        SELECT tgrelid::regclass || ': ' || tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE relnamespace = 'cleanrooms_etl'::regnamespace AND tgenabled NOT IN ('O', 'A')
+        """,
+    ),
+)
