@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 from shutil import which
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,13 @@ import click
 
 from etl.cli.configuration import address, configuration, local_postgres, with_database
 from etl.cli.errors import EXIT_TROUBLE, fail
+from etl.cli.grant import grant
 from etl.cli.options import with_options
 from etl.console import Console
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from etl.config import Config
 
 # Each command imports what it needs when it runs, so that `etl --help` answers at once.
@@ -21,7 +25,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def db() -> None:
-    """Migrate the database, connect to it, run the private local one."""
+    """Migrate the database, let others in, connect to it, run the private local one."""
+
+
+db.add_command(grant)
 
 
 @db.command()
@@ -34,8 +41,23 @@ def upgrade(file: Path | None, as_json: bool | None) -> None:
         before = database.current_revision(connection)
         database.upgrade(connection)
         after = database.current_revision(connection)
+        poor = _writers_in_want(connection)
     said = f"already at revision {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
-    Console(as_json=as_json).say(said, before=before, after=after)
+    console = Console(as_json=as_json)
+    console.say(said, before=before, after=after)
+    for role in poor:
+        console.complain(
+            f"{role} lacks rights that this revision needs: run `etl db grant {quote(role)} --writer`"
+        )
+
+
+def _writers_in_want(connection: "Connection") -> list[str]:
+    """Return the roles that sync and cannot, since a migration has made what they have no right to."""
+    from etl import access
+
+    with connection.begin():
+        needed = access.needed_by_writer(connection)
+        return [role for role in access.writers(connection) if access.lacking(connection, role, needed)]
 
 
 @db.command()

@@ -1,35 +1,19 @@
 """What can be said of our schema in the database, and of the memberships whose jobs it holds."""
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 
 from sqlalchemy import Connection, text
 
-from etl import database
+from etl import access, database
+from etl.access import Right
 from etl.config import Membership
 from etl.database import DatabaseError
 from etl.doctor.findings import Finding, unseen
 from etl.doctor.server import Facts, Visit, reading
-from etl.tables import SCHEMA, VIEWS, job_edit, job_key, metadata, status_transition
+from etl.tables import SCHEMA
 
-_APPEND_ONLY = (job_edit, status_transition)
-
-# By the catalogs: who may not look into a schema may still look at these.
-_LACKING = text("""
-SELECT privilege || ' on ' || relation
-FROM unnest(CAST(:relations AS text[]), CAST(:privileges AS text[])) AS needed (relation, privilege)
-JOIN pg_namespace ON nspname = split_part(relation, '.', 1)
-JOIN pg_class ON relnamespace = pg_namespace.oid AND relname = split_part(relation, '.', 2)
-WHERE NOT CASE relkind
-    WHEN 'S' THEN has_sequence_privilege(pg_class.oid, privilege)
-    ELSE has_table_privilege(pg_class.oid, privilege)
-END
-ORDER BY relation, privilege
-""")
-_SCHEMAS = text("""
-SELECT nspname, has_schema_privilege(oid, 'USAGE') FROM pg_namespace
-WHERE nspname IN (:ours, :views)
-ORDER BY nspname
-""")
+_SCHEMA = text("SELECT FROM pg_namespace WHERE nspname = :name")
 _FRESHNESS = text("SELECT * FROM cleanrooms.sync_freshness")
 
 
@@ -53,36 +37,27 @@ def examine(visit: Visit, memberships: Sequence[Membership], *, is_private: bool
 def rights(visit: Visit) -> Finding:
     """Look at what our role may do."""
     with reading(visit.connection) as connection:
-        schemas = connection.execute(_SCHEMAS, {"ours": SCHEMA, "views": VIEWS}).all()
-        lacking = [f"USAGE on {name}" for name, may_use in schemas if not may_use]
-        lacking += _lacking(connection)
-    return allowed(visit.subject, visit.facts, lacking, is_migrated=bool(schemas))
+        is_migrated = connection.execute(_SCHEMA, {"name": SCHEMA}).first() is not None
+        lacking = _lacking(connection)
+    return allowed(visit.subject, visit.facts, lacking, is_migrated=is_migrated)
 
 
-def _lacking(connection: Connection) -> list[str]:
-    relations, privileges = zip(*_needed(), strict=True)
-    found = connection.execute(_LACKING, {"relations": list(relations), "privileges": list(privileges)})
-    return list(found.scalars())
+def _lacking(connection: Connection) -> list[Right]:
+    login = connection.execute(text("SELECT current_user")).scalar_one()
+    # Who is connected may connect; temporary tables are looked at on their own.
+    needed = [right for right in access.needed_by_writer(connection) if right.kind != "DATABASE"]
+    return access.lacking(connection, login, needed)
 
 
-def _needed() -> Iterator[tuple[str, str]]:
-    """Yield what a sync does to each table, and what is read besides."""
-    yield f"{SCHEMA}.alembic_version", "SELECT"
-    yield f"{VIEWS}.sync_freshness", "SELECT"
-    for table in metadata.sorted_tables:
-        yield from ((table.fullname, privilege) for privilege in ("SELECT", "INSERT"))
-        if table not in _APPEND_ONLY:
-            yield table.fullname, "UPDATE"
-    yield f"{job_key.schema}.{job_key.name}", "USAGE"
-
-
-def allowed(subject: str, facts: Facts, lacking: Sequence[str], *, is_migrated: bool) -> Finding:
+def allowed(subject: str, facts: Facts, lacking: Sequence[Right], *, is_migrated: bool) -> Finding:
     """Judge what our role may do; `lacking` are the privileges that it has not on what is there."""
-    role, name = facts["role"], facts["database"]
+    role, name, by = facts["role"], facts["database"], "as an administrator of the database"
     if not facts["may_stage"]:
         said, remedy = "may not create temporary tables", f"GRANT TEMPORARY ON DATABASE {name} TO {role};"
     elif lacking:
-        said, remedy = f"lacks {', '.join(lacking)}", _grants(role)
+        said = f"lacks {', '.join(map(str, lacking))}"
+        remedy = "\n".join(f"{statement};" for statement in access.statements(role, lacking))
+        by = f"run `etl db grant {quote(facts['login'])} --writer` as the role that migrates, or {by}"
     elif not is_migrated and not facts["may_create_schemas"]:
         said = "may not create schemas, as `etl db upgrade` does"
         remedy = f"GRANT CREATE ON DATABASE {name} TO {role};"
@@ -90,16 +65,7 @@ def allowed(subject: str, facts: Facts, lacking: Sequence[str], *, is_migrated: 
         may = "may create schemas" if facts["may_create_schemas"] else "leaves `etl db upgrade` to another role"
         said = f"{role} may read and write what it needs, and {may}; the database belongs to {facts['owner']}"
         return Finding("rights", "ok", subject, said)
-    return Finding("rights", "fail", subject, f"{role} {said}", f"as an administrator of the database:\n{remedy}")
-
-
-def _grants(role: str) -> str:
-    return (
-        f"GRANT USAGE ON SCHEMA {SCHEMA}, {VIEWS} TO {role};\n"
-        f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {SCHEMA} TO {role};\n"
-        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {role};\n"
-        f"GRANT SELECT ON ALL TABLES IN SCHEMA {VIEWS} TO {role};"
-    )
+    return Finding("rights", "fail", subject, f"{role} {said}", f"{by}:\n{remedy}")
 
 
 def migrations(visit: Visit, *, is_private: bool) -> Finding:

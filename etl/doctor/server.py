@@ -21,6 +21,7 @@ _FACTS = text("""
 SELECT
     pg_backend_pid() AS backend_pid,
     current_setting('server_version') AS version,
+    current_user AS login,
     quote_ident(current_user) AS role,
     quote_ident(current_database()) AS database,
     pg_get_userbyid(datdba) AS owner,
