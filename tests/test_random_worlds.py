@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import groupby, pairwise, zip_longest
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple
 from unittest.mock import patch
 from uuid import uuid4
 
@@ -27,8 +27,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from model import NOT_LISTED, Edit, Listing, Model, Record, Tally, Transition, Version
+from model import NOT_LISTED, Listing, Model, Record, Tally, Transition, Version
 from sqlalchemy import Connection, text
+from stored import COLUMNS, WIRE_NAMES, Snapshot, Stored, snapshot
 
 from etl import config, database, run, source, sweep, sync, verify
 from etl.clients import Calls
@@ -49,22 +50,6 @@ STATUSES = (
 )
 MODELS = tuple(f"arn:aws:cleanrooms-ml:us-east-1:111122223333:trained-model/{name}" for name in ("a", "b"))
 VERSIONS = ("3f2a1c9e-5b7d-4e8a-9c1f-0a1b2c3d4e5f", "7c1b0d2e-8f3a-4b6c-9d5e-1f2a3b4c5d6e")
-
-WIRE_NAMES = {
-    "name": "name",
-    "description": "description",
-    "collaboration_id": "collaborationIdentifier",
-    "trained_model_arn": "trainedModelArn",
-    "trained_model_version_identifier": "trainedModelVersionIdentifier",
-    "configured_model_algorithm_association_arn": "configuredModelAlgorithmAssociationArn",
-    "payer_account_id": "mlModelInferencePayerAccountId",
-    "metrics_status": "metricsStatus",
-    "metrics_status_details": "metricsStatusDetails",
-    "logs_status": "logsStatus",
-    "logs_status_details": "logsStatusDetails",
-}
-COLUMNS = (*WIRE_NAMES, "create_time", "output_accept", "output_account_ids", "extra")
-"""Every column that AWS fills, but for the status and updateTime."""
 
 EDITS: dict[str, tuple[Any, ...]] = {
     "name": ("scores", "other scores", ""),
@@ -224,78 +209,12 @@ def _scripted_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "Listing", ScriptedListing)
 
 
-class Stored(NamedTuple):
-    """All that is stored of a job, and which version of its row that is."""
-
-    record: Record
-    row_version: str
-
-
-Snapshot = dict[str, dict[str, Stored]]
-"""What is stored of all jobs, by membership and ARN."""
-
-
-def snapshot(connection: Connection, memberships: Iterable[str]) -> Snapshot:
-    asked = {"memberships": list(memberships)}
-    taken: Snapshot = {membership: {} for membership in memberships}
-    with connection.begin():
-        rows = connection.execute(text(_JOBS), asked).mappings().all()
-        history = _by_job(connection.execute(text(_HISTORY), asked), Transition)
-        edits = _by_job(connection.execute(text(_EDITS), asked), Edit)
-    for row in rows:
-        record = _record(row, history.pop(row["job_key"], ()), edits.pop(row["job_key"], ()))
-        taken[row["membership_id"]][row["job_arn"]] = Stored(record, row["row_version"])
-    return taken
-
-
-_JOBS = """
-    SELECT job.*, job.xmin::text AS row_version, membership_id
-    FROM cleanrooms_etl.inference_job AS job JOIN cleanrooms_etl.membership USING (membership_key)
-    WHERE membership_id = ANY (:memberships)
-"""
-_HISTORY = """
-    SELECT job_key, changed_time, from_status, from_time, to_status, not_before, observed_at, time_basis
-    FROM cleanrooms_etl.status_transition JOIN cleanrooms_etl.inference_job USING (job_key)
-    JOIN cleanrooms_etl.membership USING (membership_key)
-    WHERE membership_id = ANY (:memberships) ORDER BY changed_time
-"""
-_EDITS = """
-    SELECT job_key, observed_at, edit.update_time, changes
-    FROM cleanrooms_etl.job_edit AS edit JOIN cleanrooms_etl.inference_job USING (job_key)
-    JOIN cleanrooms_etl.membership USING (membership_key)
-    WHERE membership_id = ANY (:memberships) ORDER BY observed_at
-"""
 _INTERVALS = """
     SELECT membership_id, job_arn, status, valid_from, valid_to, is_current, previous_status, next_status,
         not_before, observed_at, time_basis, is_first_sight
     FROM cleanrooms.status_history WHERE membership_id = ANY (:memberships)
     ORDER BY membership_id, job_arn COLLATE "C", valid_from
 """
-
-T = TypeVar("T")
-
-
-def _by_job(rows: Iterable[Any], make: Callable[..., T]) -> dict[int, tuple[T, ...]]:
-    found: dict[int, tuple[T, ...]] = {}
-    for key, *columns in rows:
-        found[key] = (*found.get(key, ()), make(*columns))
-    return found
-
-
-def _record(row: Any, history: tuple[Transition, ...], edits: tuple[Edit, ...]) -> Record:
-    assert (row["status"], row["status_since"]) == (history[-1].to_status, history[-1].changed_time)
-    assert row["first_seen_at"] == history[0].observed_at
-    record = Record(
-        seen_at=history[-1].observed_at,
-        version=Version(row["job_arn"], row["status"], row["update_time"], {name: row[name] for name in COLUMNS}),
-        history=history,
-        edits=edits,
-        stale_runs=row["stale_runs"],
-        absent_listings=row["absent_listings"],
-        absent_since=row["absent_since"],
-    )
-    assert row["changed_at"] >= max(record.moments)
-    return record
 
 
 def differences(stored: Mapping[str, Stored], wanted: Mapping[str, Record]) -> list[str]:
