@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etl.cli.configuration import address, configuration, local_postgres, with_database
+from etl.cli.describe import describe
 from etl.cli.errors import EXIT_TROUBLE, fail
 from etl.cli.grant import grant
 from etl.cli.options import with_options
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def db() -> None:
-    """Migrate the database, let others in, connect to it, run the private local one."""
+    """Migrate the database, describe it, let others in, connect to it, run the private local one."""
 
 
+db.add_command(describe)
 db.add_command(grant)
 
 
