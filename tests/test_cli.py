@@ -54,6 +54,8 @@ COMMANDS = (
     "demo",
     "db upgrade",
     "db current",
+    "db describe",
+    "db grant",
     "db url",
     "db psql",
     "db start",

@@ -548,6 +548,7 @@ def test_a_role_without_rights_fails_and_its_remedy_is_enough_to_sync(
     assert (rights.verdict, unseen.check) == ("fail", "migrations")
     assert "poor lacks USAGE on cleanrooms, USAGE on cleanrooms_etl, SELECT on cleanrooms.sync" in rights.said
     assert "and how fresh each membership is: our role lacks rights" in unseen.said
+    assert rights.remedy.startswith("run `etl db grant poor --writer` as the role that migrates, or as an admin")
     for statement in rights.remedy.splitlines()[1:]:
         poor.owner.execute(statement)
     assert {finding.verdict for finding in doctor.on("rights", "migrations")} == {"ok"}
