@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-deploy format lock clean
+.PHONY: help demo test check check-deploy check-docs docs check-bi format lock clean
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[-a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,13 +19,22 @@ test: .venv/dev  ## Run all tests, and measure what they cover
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-check: .venv/dev check-deploy  ## Check format, lint and types, and what is in deploy/
+check: .venv/dev check-deploy check-docs  ## Check format, lint and types, and what is in deploy/ and docs/
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 check-deploy: .venv/deploy/ready  ## Check what is in deploy/ with the tools of each
 	@.venv/deploy/bin/python -m deploy.checks
+
+check-bi: .venv/dev .venv/superset/ready .venv/dbt/ready  ## Show the demo in Superset, Grafana's SQL and dbt, and check it
+	@$(BIN)/python -m deploy.bi
+
+check-docs: .venv/dev  ## Check that the data dictionary is what the database says
+	@$(BIN)/python -m docs.generate --check
+
+docs: .venv/dev  ## Write the data dictionary from the comments in the database
+	@$(BIN)/python -m docs.generate
 
 format: .venv/dev  ## Mend format, and lint where it mends itself
 	$(BIN)/ruff format
@@ -40,6 +49,8 @@ lock: .venv/dev  ## Lock the newest versions that pyproject.toml allows
 	$(COMPILE) --output-file requirements/run.txt pyproject.toml
 	$(COMPILE) --group build --output-file requirements/build.txt
 	$(COMPILE) --group deploy --output-file requirements/deploy.txt
+	$(COMPILE) --group superset --output-file requirements/superset.txt
+	$(COMPILE) --group dbt --output-file requirements/dbt.txt
 
 clean:  ## Remove what make has made; data of the private Postgres stay
 	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -50,11 +61,23 @@ clean:  ## Remove what make has made; data of the private Postgres stay
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-# The tools that check deploy/ have an environment of their own: they are heavy, and the product never meets them.
-.venv/deploy/ready: requirements/deploy.txt | .venv/bin/python
-	@$(BIN)/python -m venv .venv/deploy
-	@.venv/deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
-		--no-compile -r $<
+# The tools that check deploy/ have environments of their own: they are heavy, and the product never meets them. No
+# dependency is looked for, since all are locked.
+INTO = -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
+.venv/deploy/ready .venv/dbt/ready: .venv/%/ready: requirements/%.txt | .venv/bin/python
+	@$(BIN)/python -m venv .venv/$*
+	@.venv/$*/bin/python $(INTO) --only-binary :all: -r $<
+	@touch $@
+
+# Two of Superset's dependencies have no wheel. They are built with the locked setuptools, once that is there.
+.venv/superset/ready: requirements/superset.txt | .venv/bin/python
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' \
+		|| { echo "Superset needs Python 3.12 or older: remove .venv, and name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Installing Superset into .venv/superset, a minute or two, once ..."
+	@$(BIN)/python -m venv .venv/superset
+	@awk '/^[a-z]/ { source = /^(odfpy|wtforms-json)==/ } !source' $< > .venv/superset/wheels.txt
+	@.venv/superset/bin/python $(INTO) --only-binary :all: -r .venv/superset/wheels.txt
+	@.venv/superset/bin/python $(INTO) --no-build-isolation -r $<
 	@touch $@
 
 .venv/bin/python:
