@@ -16,10 +16,13 @@ from alembic.command import downgrade, upgrade
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from conftest import MINUTE, Etl, MakeEtl
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from etl import database, tables
+from etl import database, tables, verify
+from etl.demo.clock import Clock
+from etl.demo.world import World
 from etl.local_postgres import LocalPostgres
 
 ROOT = Path(__file__).parent.parent
@@ -132,6 +135,61 @@ def test_each_revision_can_be_taken_back_alone(empty_database_url: str) -> None:
         for revision in sorted(seen, reverse=True):
             assert columns(connection) == seen[revision]
             downgrade(config_for(connection), "-1")
+
+
+def test_a_history_from_before_the_analysis_gets_all_that_a_sync_would_have_kept(
+    make_etl: MakeEtl, world: World, clock: Clock
+) -> None:
+    kept = "SELECT to_jsonb(job) AS row FROM cleanrooms_etl.inference_job AS job ORDER BY job_key"
+    shown = [
+        f"SELECT to_jsonb(shown) AS row FROM cleanrooms.{view} AS shown ORDER BY to_jsonb(shown)"  # noqa: S608
+        for view in ("job_timings", "model_reliability", "status_counts_hourly", "capacity", "status_transitions")
+    ]
+    etl = years_of_syncs(make_etl, world, clock)
+    before = [etl.query(query) for query in (kept, *shown)]
+    with database.connect(etl.config.database.address()) as connection:
+        downgrade(config_for(connection), "0002")
+        database.upgrade(connection)
+    assert [etl.query(query) for query in (kept, *shown)] == before
+    assert etl.query("SELECT FROM cleanrooms_etl.status_hour") == []
+    etl.sweep()  # which counts what the migration left to be counted
+    assert etl.query("SELECT FROM cleanrooms_etl.status_hour") != []
+    assert [etl.query(query) for query in (kept, *shown)] == before
+    with database.connect(etl.config.database.address()) as connection:
+        assert [finding for finding in verify.findings(connection) if finding.broken] == []
+
+
+def years_of_syncs(make_etl: MakeEtl, world: World, clock: Clock) -> Etl:
+    """Two memberships with jobs of all fates, synced after each step."""
+    fates = (
+        ("CREATE_IN_PROGRESS", "ACTIVE"),
+        ("CREATE_IN_PROGRESS", "CREATE_FAILED"),
+        ("ACTIVE",),
+        ("CREATE_IN_PROGRESS", "CANCEL_PENDING", "CANCEL_IN_PROGRESS", "INACTIVE"),
+        ("CANCEL_PENDING", "CANCEL_FAILED"),
+        ("CREATE_IN_PROGRESS", "ON_THE_MOON"),
+        ("CREATE_IN_PROGRESS", "ACTIVE", "CREATE_IN_PROGRESS", "ACTIVE"),
+        ("CREATE_IN_PROGRESS",),
+    )
+    memberships = [world.add_membership(), world.add_membership()]
+    jobs = [(world.create_job(membership), fate) for membership in memberships for fate in fates]
+    gone, back = (
+        world.create_job(memberships[0], status="ACTIVE"),
+        world.create_job(memberships[1], status="ACTIVE"),
+    )
+    etl = make_etl()
+    etl.sweep()
+    world.remove(memberships[0], gone)
+    world.remove(memberships[1], back)
+    for step in range(4):
+        clock.advance(50 * MINUTE)
+        for job, fate in jobs:
+            if step < len(fate):
+                world.set_status(job, fate[step])
+        etl.sweep()
+    world.put_back(memberships[1], back)
+    etl.sweep()
+    return etl
 
 
 def test_there_is_one_head_and_it_is_the_revision_that_the_code_knows() -> None:

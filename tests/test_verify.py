@@ -167,7 +167,7 @@ DAMAGES = (
     Damage(
         "an hour in which nothing happened",
         "INSERT INTO status_hour SELECT membership_key, hour + interval '1 day', held, entered, most_open"
-        " FROM status_hour",
+        " FROM status_hour WHERE hour < 'infinity'",
         {"hourly_counts"},
     ),
     *(

@@ -64,8 +64,8 @@ CONTRACT = {
     """,
     "status_durations": """
         job_arn text, membership_id text, trained_model_arn text, create_time timestamp with time zone,
-        status text, seconds double precision, seconds_lower double precision, seconds_upper double precision, visits bigint,
-        is_current boolean, left_censored boolean, right_censored boolean
+        status text, seconds double precision, seconds_lower double precision, seconds_upper double precision,
+        visits bigint, is_current boolean, left_censored boolean, right_censored boolean
     """,
     "job_timings": """
         job_arn text, job_id text, name text, membership_id text, trained_model_arn text, trained_model_id text,

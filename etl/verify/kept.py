@@ -57,22 +57,23 @@ CHECKS = (
         """
         WITH moved AS (
             SELECT *, date_trunc('hour', changed_time, 'UTC') AS hour,
-                sum((from_status IS NULL)::integer) OVER history AS jobs,
                 sum((to_status = ANY (open.statuses))::integer
-                    - coalesce((from_status = ANY (open.statuses))::integer, 0)) OVER history AS open_jobs
+                    - coalesce((from_status = ANY (open.statuses))::integer, 0))
+                    OVER (PARTITION BY membership_key ORDER BY changed_time) AS open_jobs
             FROM cleanrooms_etl.status_transition
             CROSS JOIN (
                 SELECT '{CREATE_PENDING,CREATE_IN_PROGRESS,CANCEL_PENDING,CANCEL_IN_PROGRESS}'::text[]
             ) AS open (statuses)
-            WINDOW history AS (PARTITION BY membership_key ORDER BY changed_time)
         ),
-        step AS (
-            SELECT membership_key, hour, status, sum(entered) AS entered,
-                sum(sum(more)) OVER (PARTITION BY membership_key, status ORDER BY hour) AS held
+        step AS ( -- infinity is the row for the time after the last change
+            SELECT membership_key, its.hour, status, sum(entered) AS entered,
+                sum(sum(more)) OVER (PARTITION BY membership_key, status ORDER BY its.hour) - sum(more) AS held
             FROM moved
-            CROSS JOIN LATERAL (VALUES (to_status, 1, 1), (from_status, 0, -1)) AS its (status, entered, more)
+            CROSS JOIN LATERAL (VALUES
+                (moved.hour, to_status, 1, 1), (moved.hour, from_status, 0, -1), ('infinity', to_status, 0, 0)
+            ) AS its (hour, status, entered, more)
             WHERE status IS NOT NULL
-            GROUP BY membership_key, hour, status
+            GROUP BY membership_key, its.hour, status
         ),
         counted AS (
             SELECT membership_key, hour, jsonb_object_agg(status, held) AS held,
@@ -80,8 +81,13 @@ CHECKS = (
             FROM step GROUP BY membership_key, hour
         ),
         totals AS (
-            SELECT membership_key, hour, max(jobs) AS jobs, max(open_jobs) AS most_open
-            FROM moved GROUP BY membership_key, hour
+            SELECT membership_key, its.hour, max(its.open_jobs) AS most_open,
+                sum(sum(seen)) OVER (PARTITION BY membership_key ORDER BY its.hour) - sum(seen) AS jobs
+            FROM moved
+            CROSS JOIN LATERAL (VALUES
+                (moved.hour, (from_status IS NULL)::integer, moved.open_jobs), ('infinity', 0, 0)
+            ) AS its (hour, seen, open_jobs)
+            GROUP BY membership_key, its.hour
         )
         SELECT membership.membership_id || ' at ' || hour
         FROM counted JOIN totals USING (membership_key, hour)

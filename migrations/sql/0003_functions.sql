@@ -49,3 +49,20 @@ RETURN ARRAY(
 );
 
 COMMENT ON FUNCTION cleanrooms_etl.skipped_states IS 'The statuses that a job must have passed through unseen between two; from its creation where the first is null';
+
+CREATE FUNCTION cleanrooms_etl.is_plain(from_status text, to_status text, time_basis text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN time_basis = 'update_time' AND (coalesce(from_status, ''), to_status) IN (
+    ('', 'CREATE_PENDING'),
+    ('CREATE_PENDING', 'CREATE_IN_PROGRESS'),
+    ('CREATE_PENDING', 'CREATE_FAILED'),
+    ('CREATE_PENDING', 'CANCEL_PENDING'),
+    ('CREATE_IN_PROGRESS', 'ACTIVE'),
+    ('CREATE_IN_PROGRESS', 'CREATE_FAILED'),
+    ('CREATE_IN_PROGRESS', 'CANCEL_PENDING'),
+    ('CANCEL_PENDING', 'CANCEL_IN_PROGRESS'),
+    ('CANCEL_IN_PROGRESS', 'INACTIVE'),
+    ('CANCEL_IN_PROGRESS', 'CANCEL_FAILED')
+);
+
+COMMENT ON FUNCTION cleanrooms_etl.is_plain IS 'Whether a change is one of those that nearly all are: no gap, and known by AWS''s own time. To ask this first makes history_gaps three times as fast';

@@ -1,32 +1,38 @@
--- What status_hour holds, made anew for the hours that are not in it yet: from the last row before them, and the
--- changes since. A membership at a time, so that asking for one costs no more than one.
-CREATE VIEW cleanrooms_etl.uncounted_hour AS
-SELECT membership.membership_key, counted.hour, counted.held, counted.entered, counted.most_open
-FROM cleanrooms_etl.membership
-CROSS JOIN LATERAL (
+-- What status_hour holds, made anew for the hours that are not in it yet: from what was held when they began, which
+-- the first row that is not before them tells, and the changes since.
+--
+-- A function, which Postgres plans by itself and only when it is needed: within the views its plan would be twenty
+-- times theirs, and its guessed costs would have the server compile it first. It reads with its owner's rights, as a
+-- view does; who may not use this schema cannot call it.
+CREATE FUNCTION cleanrooms_etl.counted_hours(owner integer, since timestamptz)
+RETURNS TABLE (hour timestamptz, held jsonb, entered jsonb, most_open bigint)
+LANGUAGE sql STABLE STRICT SECURITY DEFINER ROWS 24
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
     WITH base AS (
-        SELECT stored.held FROM cleanrooms_etl.status_hour AS stored
-        WHERE stored.membership_key = membership.membership_key AND stored.hour < membership.uncounted_hours_from
-        ORDER BY stored.hour DESC LIMIT 1
+        SELECT held FROM cleanrooms_etl.status_hour
+        WHERE membership_key = owner AND hour >= since
+        ORDER BY hour LIMIT 1
     ),
     moved AS (
         SELECT date_trunc('hour', changed_time, 'UTC') AS hour, changed_time, from_status, to_status
         FROM cleanrooms_etl.status_transition
-        WHERE membership_key = membership.membership_key AND changed_time >= membership.uncounted_hours_from
+        WHERE membership_key = owner AND changed_time >= since
     ),
     step AS (
-        SELECT hour, to_status AS status, 1 AS entered, 1 AS more FROM moved
+        SELECT '-infinity' AS hour, held.key AS status, 0 AS entered, held.value::integer AS more
+        FROM base CROSS JOIN jsonb_each_text(base.held) AS held
+        UNION ALL
+        SELECT hour, to_status, 1, 1 FROM moved
         UNION ALL
         SELECT hour, from_status, 0, -1 FROM moved WHERE from_status IS NOT NULL
         UNION ALL
-        SELECT '-infinity', held.key, 0, held.value::integer FROM base CROSS JOIN jsonb_each_text(base.held) AS held
-        UNION ALL
-        SELECT hours.hour, statuses.status, 0, 0 -- in each hour that has a row, each status has its number
-        FROM (SELECT DISTINCT hour FROM moved) AS hours
+        SELECT hours.hour, statuses.status, 0, 0 -- each row has a number for each status
+        FROM (SELECT hour FROM moved UNION SELECT 'infinity') AS hours
         CROSS JOIN (
             SELECT to_status AS status FROM moved
             UNION SELECT from_status FROM moved WHERE from_status IS NOT NULL
-            UNION SELECT jsonb_object_keys(base.held) FROM base
+            UNION SELECT jsonb_object_keys(held) FROM base
         ) AS statuses
     ),
     running AS (
@@ -34,7 +40,7 @@ CROSS JOIN LATERAL (
             hour,
             status,
             sum(entered) AS entered,
-            sum(sum(more)) OVER (PARTITION BY status ORDER BY hour) AS held,
+            sum(sum(more)) OVER (PARTITION BY status ORDER BY hour) - sum(more) AS held,
             NULL::bigint AS open_jobs
         FROM step GROUP BY hour, status
         UNION ALL
@@ -43,7 +49,7 @@ CROSS JOIN LATERAL (
             NULL,
             NULL,
             NULL,
-            coalesce((SELECT cleanrooms_etl.open_jobs(base.held) FROM base), 0) + sum(
+            coalesce((SELECT cleanrooms_etl.open_jobs(held) FROM base), 0) + sum(
                 cleanrooms_etl.is_open(to_status)::integer - coalesce(cleanrooms_etl.is_open(from_status)::integer, 0)
             ) OVER (ORDER BY changed_time) -- those of one instant all together
         FROM moved
@@ -52,17 +58,25 @@ CROSS JOIN LATERAL (
         hour,
         jsonb_object_agg(status, held) FILTER (WHERE status IS NOT NULL) AS held,
         coalesce(jsonb_object_agg(status, entered) FILTER (WHERE entered > 0), '{}') AS entered,
-        max(open_jobs) AS most_open
+        coalesce(max(open_jobs), 0) AS most_open
     FROM running
     WHERE hour > '-infinity'
-    GROUP BY hour
-) AS counted
+    GROUP BY hour;
+END;
+
+COMMENT ON FUNCTION cleanrooms_etl.counted_hours IS 'The rows of status_hour of a membership for the hours from a given one on, as the history has them now';
+
+CREATE VIEW cleanrooms_etl.uncounted_hour AS
+SELECT membership.membership_key, counted.*
+FROM cleanrooms_etl.membership
+CROSS JOIN LATERAL cleanrooms_etl.counted_hours(membership.membership_key, membership.uncounted_hours_from) AS counted
 WHERE membership.uncounted_hours_from IS NOT NULL;
 
 COMMENT ON VIEW cleanrooms_etl.uncounted_hour IS 'Rows of status_hour for the hours from uncounted_hours_from on, as the history has them now';
 
--- Each hour of each membership since its first change, with what its jobs held when it began: by the stored rows,
--- and after them by the uncounted ones, of which there are none but while a sync is under way.
+-- Each hour of each membership since its first change, with what its jobs held when it began. Nothing changed between
+-- an hour and the next one that has a row, so that row tells it. By the stored rows, and after them by the uncounted
+-- ones, of which there are none but while a sync is under way.
 CREATE VIEW cleanrooms_etl.calendar AS
 SELECT
     membership.membership_id,
@@ -79,60 +93,48 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT status FROM cleanrooms.status_dim
         UNION
-        SELECT jsonb_object_keys(latest.held) FROM (
-            SELECT stored.held FROM cleanrooms_etl.status_hour AS stored
-            WHERE stored.membership_key = membership.membership_key
-            ORDER BY stored.hour DESC LIMIT 1
-        ) AS latest
+        SELECT jsonb_object_keys(held) FROM cleanrooms_etl.status_hour
+        WHERE membership_key = membership.membership_key AND hour = 'infinity'
         UNION
-        SELECT jsonb_object_keys(uncounted.held) FROM cleanrooms_etl.uncounted_hour AS uncounted
-        WHERE uncounted.membership_key = membership.membership_key
+        SELECT jsonb_object_keys(held) FROM cleanrooms_etl.uncounted_hour
+        WHERE membership_key = membership.membership_key AND hour = 'infinity'
     ) AS known
 ) AS occurring
 CROSS JOIN LATERAL (
     SELECT
         hours.hour,
-        coalesce(before.held, '{}') AS held,
-        coalesce(this.entered, '{}') AS entered,
-        this.most_open
+        next.held,
+        CASE WHEN next.hour = hours.hour THEN next.entered ELSE '{}' END AS entered,
+        CASE WHEN next.hour = hours.hour THEN next.most_open END AS most_open
     FROM (
-        SELECT min(stored.hour) AS hour FROM cleanrooms_etl.status_hour AS stored
-        WHERE stored.membership_key = membership.membership_key
+        SELECT min(hour) AS hour FROM cleanrooms_etl.status_hour
+        WHERE membership_key = membership.membership_key
     ) AS first
     CROSS JOIN LATERAL generate_series(
         first.hour,
         least(date_trunc('hour', now(), 'UTC'), membership.uncounted_hours_from - interval '1 hour'),
         interval '1 hour'
     ) AS hours (hour)
-    LEFT JOIN LATERAL (
-        SELECT stored.held FROM cleanrooms_etl.status_hour AS stored
-        WHERE stored.membership_key = membership.membership_key AND stored.hour < hours.hour
-        ORDER BY stored.hour DESC LIMIT 1
-    ) AS before ON true
-    LEFT JOIN cleanrooms_etl.status_hour AS this
-        ON this.membership_key = membership.membership_key AND this.hour = hours.hour
+    CROSS JOIN LATERAL (
+        SELECT * FROM cleanrooms_etl.status_hour AS stored
+        WHERE stored.membership_key = membership.membership_key AND stored.hour >= hours.hour
+        ORDER BY stored.hour LIMIT 1
+    ) AS next
     UNION ALL
     SELECT
         hours.hour,
-        CASE WHEN hours.hour > ours.hour THEN ours.held ELSE coalesce(ours.held_before, before.held, '{}') END,
-        CASE WHEN hours.hour > ours.hour THEN '{}' ELSE ours.entered END,
-        CASE WHEN hours.hour = ours.hour THEN ours.most_open END
+        next.held,
+        CASE WHEN next.hour = hours.hour THEN next.entered ELSE '{}' END,
+        CASE WHEN next.hour = hours.hour THEN next.most_open END
     FROM (
-        SELECT
-            *,
-            lag(held) OVER history AS held_before,
-            lead(hour) OVER history - interval '1 hour' AS last_hour
-        FROM cleanrooms_etl.uncounted_hour AS uncounted
-        WHERE uncounted.membership_key = membership.membership_key
-        WINDOW history AS (ORDER BY hour)
-    ) AS ours
-    LEFT JOIN LATERAL (
-        SELECT stored.held FROM cleanrooms_etl.status_hour AS stored
-        WHERE stored.membership_key = membership.membership_key AND stored.hour < ours.hour
-        ORDER BY stored.hour DESC LIMIT 1
-    ) AS before ON ours.held_before IS NULL
+        SELECT *, lag(hour) OVER (ORDER BY hour) AS last_hour
+        FROM cleanrooms_etl.uncounted_hour
+        WHERE membership_key = membership.membership_key
+    ) AS next
     CROSS JOIN LATERAL generate_series(
-        ours.hour, coalesce(ours.last_hour, date_trunc('hour', now(), 'UTC')), interval '1 hour'
+        coalesce(next.last_hour + interval '1 hour', next.hour),
+        least(next.hour, date_trunc('hour', now(), 'UTC')),
+        interval '1 hour'
     ) AS hours (hour)
 ) AS counted;
 

@@ -1,28 +1,52 @@
--- A transition opens an interval; the one that starts from it closes the interval. The constraints of
--- status_transition see to it that there is at most one.
+-- A job's present interval was opened by the transition that its row names; each other one was closed by the
+-- transition that starts from its opening. The constraints of status_transition see to it that there is one at most.
+-- In two parts, each of which Postgres can enter by membership and time.
 CREATE OR REPLACE VIEW cleanrooms.status_history AS
 SELECT
     job.job_arn,
     membership.membership_id,
     opened.to_status AS status,
     opened.changed_time AS valid_from,
-    closed.changed_time AS valid_to,
-    closed.job_key IS NULL AS is_current,
-    extract(epoch FROM coalesce(closed.changed_time, now()) - opened.changed_time)::double precision AS seconds,
+    NULL::timestamptz AS valid_to,
+    true AS is_current,
+    extract(epoch FROM now() - opened.changed_time)::double precision AS seconds,
     opened.from_status AS previous_status,
-    closed.to_status AS next_status,
+    NULL AS next_status,
     opened.not_before,
     opened.observed_at,
     opened.time_basis,
     opened.from_status IS NULL AS is_first_sight,
-    closed.observed_at AS superseded_at,
+    NULL::timestamptz AS superseded_at,
     job.name,
     job.trained_model_arn
 FROM cleanrooms_etl.membership
-JOIN cleanrooms_etl.status_transition AS opened USING (membership_key)
-JOIN cleanrooms_etl.inference_job AS job ON job.job_key = opened.job_key
-LEFT JOIN cleanrooms_etl.status_transition AS closed
-    ON closed.job_key = opened.job_key AND closed.from_time = opened.changed_time;
+JOIN cleanrooms_etl.inference_job AS job USING (membership_key)
+JOIN cleanrooms_etl.status_transition AS opened
+    ON opened.job_key = job.job_key AND opened.changed_time = job.status_since AND opened.to_status = job.status
+UNION ALL
+SELECT
+    job.job_arn,
+    membership.membership_id,
+    closed.from_status,
+    closed.from_time,
+    closed.changed_time,
+    false,
+    extract(epoch FROM closed.changed_time - closed.from_time)::double precision,
+    opened.from_status,
+    closed.to_status,
+    opened.not_before,
+    opened.observed_at,
+    opened.time_basis,
+    opened.from_status IS NULL,
+    closed.observed_at,
+    job.name,
+    job.trained_model_arn
+FROM cleanrooms_etl.membership
+JOIN cleanrooms_etl.status_transition AS closed USING (membership_key)
+JOIN cleanrooms_etl.inference_job AS job ON job.job_key = closed.job_key
+JOIN cleanrooms_etl.status_transition AS opened
+    ON opened.job_key = closed.job_key AND opened.changed_time = closed.from_time
+    AND opened.to_status = closed.from_status;
 
 COMMENT ON COLUMN cleanrooms.status_history.superseded_at IS 'When we stored that it took the next one (database clock); null: it still holds it. From observed_at until this, we took it for the present one';
 COMMENT ON COLUMN cleanrooms.status_history.name IS 'Name given to the job by its creator; not unique';

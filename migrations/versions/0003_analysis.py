@@ -46,7 +46,17 @@ VIEWS = (
 )  # fmt: skip
 FUNCTIONS = tuple(
     f"cleanrooms_etl.{name}"
-    for name in ("skipped_states", "open_jobs", "is_open", "seconds_between", "job_id", "model_id", "way_to")
+    for name in (
+        "counted_hours",
+        "is_plain",
+        "skipped_states",
+        "open_jobs",
+        "is_open",
+        "seconds_between",
+        "job_id",
+        "model_id",
+        "way_to",
+    )
 )
 
 _Moment = sa.DateTime(timezone=True)
@@ -131,8 +141,10 @@ def _create_rollups() -> None:
     op.create_table(
         "status_hour",
         sa.Column("membership_key", sa.Integer(), nullable=False),
-        sa.Column("hour", _Moment, nullable=False, comment="Its start, in UTC"),
-        sa.Column("held", postgresql.JSONB(), nullable=False, comment="{status: jobs that held it at the end}"),
+        sa.Column("hour", _Moment, nullable=False, comment="Its start, in UTC; infinity: the time after the last"),
+        sa.Column(
+            "held", postgresql.JSONB(), nullable=False, comment="{status: jobs that held it when the hour began}"
+        ),
         sa.Column("entered", postgresql.JSONB(), nullable=False, comment="{status: times that a job entered it}"),
         sa.Column("most_open", sa.BigInteger(), nullable=False, comment="Most jobs open at once after a change"),
         sa.ForeignKeyConstraint(
