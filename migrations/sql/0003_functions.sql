@@ -37,22 +37,9 @@ RETURN coalesce((held ->> 'CREATE_PENDING')::bigint, 0) + coalesce((held ->> 'CR
 
 COMMENT ON FUNCTION cleanrooms_etl.open_jobs IS 'How many jobs of {status: jobs} are pending or in progress';
 
-CREATE FUNCTION cleanrooms_etl.skipped_states(from_status text, to_status text) RETURNS text[]
+CREATE FUNCTION cleanrooms_etl.is_direct(from_status text, to_status text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN ARRAY(
-    SELECT passed.status
-    FROM unnest(cleanrooms_etl.way_to(to_status)) WITH ORDINALITY AS passed (status, place)
-    WHERE from_status IS NULL
-        -- Null, so none, where the way to from_status is not known.
-        OR (passed.status <> from_status AND passed.status <> ALL (cleanrooms_etl.way_to(from_status)))
-    ORDER BY passed.place
-);
-
-COMMENT ON FUNCTION cleanrooms_etl.skipped_states IS 'The statuses that a job must have passed through unseen between two; from its creation where the first is null';
-
-CREATE FUNCTION cleanrooms_etl.is_plain(from_status text, to_status text, time_basis text) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN time_basis = 'update_time' AND (coalesce(from_status, ''), to_status) IN (
+RETURN (coalesce(from_status, ''), to_status) IN (
     ('', 'CREATE_PENDING'),
     ('CREATE_PENDING', 'CREATE_IN_PROGRESS'),
     ('CREATE_PENDING', 'CREATE_FAILED'),
@@ -65,4 +52,20 @@ RETURN time_basis = 'update_time' AND (coalesce(from_status, ''), to_status) IN 
     ('CANCEL_IN_PROGRESS', 'CANCEL_FAILED')
 );
 
-COMMENT ON FUNCTION cleanrooms_etl.is_plain IS 'Whether a change is one of those that nearly all are: no gap, and known by AWS''s own time. To ask this first makes history_gaps three times as fast';
+COMMENT ON FUNCTION cleanrooms_etl.is_direct IS 'Whether a change is one of those that nearly all are: from one status to the next. It is told at once, what others skipped takes twenty times as long';
+
+CREATE FUNCTION cleanrooms_etl.skipped_states(from_status text, to_status text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN cleanrooms_etl.is_direct(from_status, to_status) THEN '{}'
+    ELSE ARRAY(
+        SELECT passed.status
+        FROM unnest(cleanrooms_etl.way_to(to_status)) WITH ORDINALITY AS passed (status, place)
+        WHERE from_status IS NULL
+            -- Null, so none, where the way to from_status is not known.
+            OR (passed.status <> from_status AND passed.status <> ALL (cleanrooms_etl.way_to(from_status)))
+        ORDER BY passed.place
+    )
+END;
+
+COMMENT ON FUNCTION cleanrooms_etl.skipped_states IS 'The statuses that a job must have passed through unseen between two; from its creation where the first is null';

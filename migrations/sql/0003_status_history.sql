@@ -43,9 +43,9 @@ SELECT
     job.trained_model_arn
 FROM cleanrooms_etl.membership
 JOIN cleanrooms_etl.status_transition AS closed USING (membership_key)
-JOIN cleanrooms_etl.inference_job AS job ON job.job_key = closed.job_key
+JOIN cleanrooms_etl.inference_job AS job USING (membership_key, job_key)
 JOIN cleanrooms_etl.status_transition AS opened
-    ON opened.job_key = closed.job_key AND opened.changed_time = closed.from_time
+    ON opened.job_key = job.job_key AND opened.changed_time = closed.from_time
     AND opened.to_status = closed.from_status;
 
 COMMENT ON COLUMN cleanrooms.status_history.superseded_at IS 'When we stored that it took the next one (database clock); null: it still holds it. From observed_at until this, we took it for the present one';

@@ -14,4 +14,4 @@ SELECT
     cleanrooms_etl.skipped_states(moved.from_status, moved.to_status) AS skipped_states
 FROM cleanrooms_etl.membership
 JOIN cleanrooms_etl.status_transition AS moved USING (membership_key)
-JOIN cleanrooms_etl.inference_job AS job ON job.job_key = moved.job_key;
+JOIN cleanrooms_etl.inference_job AS job USING (membership_key, job_key);

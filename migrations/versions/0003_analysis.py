@@ -48,8 +48,8 @@ FUNCTIONS = tuple(
     f"cleanrooms_etl.{name}"
     for name in (
         "counted_hours",
-        "is_plain",
         "skipped_states",
+        "is_direct",
         "open_jobs",
         "is_open",
         "seconds_between",
