@@ -2,7 +2,7 @@
 
 import click
 
-from etl.cli import daemon, db, demo, doctor, status, sync, verify
+from etl.cli import daemon, db, demo, doctor, report, status, sync, verify
 from etl.cli.errors import Etl
 
 
@@ -21,11 +21,21 @@ def main() -> None:
     Sync for years:         etl daemon
     Is the data fresh?      etl status
     What is wrong?          etl doctor
+    Look at it:             etl report
     Query it:               etl db psql
 
     Exit codes: 0 all well, 1 something failed or is late, 2 configuration, 3 database.
     """  # noqa: D301 - click's own mark, a real backspace: the lines behind it stay lines
 
 
-for _command in (sync.sync, daemon.daemon, status.status, doctor.doctor, verify.verify, demo.demo, db.db):
+for _command in (
+    sync.sync,
+    daemon.daemon,
+    status.status,
+    doctor.doctor,
+    verify.verify,
+    report.report,
+    demo.demo,
+    db.db,
+):
     main.add_command(_command)
