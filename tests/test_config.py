@@ -342,6 +342,27 @@ def test_a_membership_s_own_schedule_has_the_bounds_of_all() -> None:
     assert said == f"etl.toml: [[membership]] 1 ({ID}): every: must be at least 1 second"
 
 
+def test_a_membership_may_have_quotas_of_its_own() -> None:
+    ids = ["00000000-0000-4000-8000-00000000000" + digit for digit in "123"]
+    own: list[dict[str, int]] = [{}, {"quota": 8}, {"account_quota": 40}]
+    config = made(
+        {
+            "quota": {"account": 20},
+            "membership": [membership(id=name, **quotas) for name, quotas in zip(ids, own, strict=True)],
+        }
+    )
+    quotas = [config.quota_of(each) for each in config.memberships]
+    assert [(each.membership, each.account) for each in quotas] == [(5, 20), (8, 20), (5, 40)]
+
+
+def test_a_quota_allows_one_job_at_least() -> None:
+    said = complaints({"quota": {"membership": 0}, "membership": [membership(account_quota=0)]})
+    assert said == [
+        "etl.toml: quota.membership: must be at least 1",
+        f"etl.toml: [[membership]] 1 ({ID}): account_quota: must be at least 1",
+    ]
+
+
 def test_the_daemon_has_a_pace_where_none_is_set() -> None:
     assert made({}).aws.paced().requests_per_second == 4
     assert made({"aws": {"requests_per_second": 0.5}}).aws.paced().requests_per_second == 0.5

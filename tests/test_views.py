@@ -433,6 +433,32 @@ def test_jobs_as_of_says_all_of_the_status_that_held(etl: Etl, lived: Job) -> No
     }
 
 
+# capacity
+
+
+def test_capacity_is_measured_by_the_quotas_that_are_configured_now(make_etl: MakeEtl, world: World) -> None:
+    for membership in (world.add_membership(), world.add_membership()):
+        for _ in range(2):
+            world.create_job(membership)
+    make_etl().sweep()
+    quotas = "SELECT DISTINCT quota, quota_used, account_quota, account_quota_used FROM cleanrooms.capacity"
+    latest = f"{quotas} WHERE hour = date_trunc('hour', now(), 'UTC')"
+    assert one(make_etl().query(latest)) == {
+        "quota": 5,
+        "quota_used": 0.4,
+        "account_quota": 10,
+        "account_quota_used": 0.4,
+    }
+    raised = make_etl(quota={"membership": 8, "account": 16})
+    raised.sweep()
+    assert one(raised.query(latest)) == {
+        "quota": 8,
+        "quota_used": 0.25,
+        "account_quota": 16,
+        "account_quota_used": 0.25,
+    }
+
+
 # sync_freshness
 
 
