@@ -31,7 +31,7 @@ STACK = DEPLOY / "ecs/etl.yaml"
 TEXTS = {
     str(file.relative_to(ROOT)): file.read_text()
     for file in sorted(DEPLOY.rglob("*"))
-    if file.is_file() and "checks" not in file.parts
+    if file.is_file() and not {"bi", "checks", "logs", "target"} & {*file.parts}  # the latter two are dbt's
 }
 
 MEMBERSHIP = policies.Parts("aws", "us-east-1", "111122223333", "3f2a1c9e-5b7d-4e8a-9c1f-0a1b2c3d4e5f")
