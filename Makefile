@@ -2,10 +2,11 @@
 # See `make help`.
 
 PYTHON ?= python3
+CHROMIUM ?= chromium
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-deploy check-docs docs check-bi format lock clean
+.PHONY: help demo test check check-deploy check-docs docs check-bi check-report format lock clean
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[-a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,11 @@ check-docs: .venv/dev  ## Check that the data dictionary is what the database sa
 docs: .venv/dev  ## Write the data dictionary from the comments in the database
 	@$(BIN)/python -m docs.generate
 
+check-report: .venv/dev .venv/browser  ## Look at what `etl report` writes in a real headless Chromium
+	@command -v $(CHROMIUM) >/dev/null \
+		|| { echo "No Chromium: apt-get install chromium, or name one with: make check-report CHROMIUM=..."; exit 1; }
+	@CHROMIUM="$$(command -v $(CHROMIUM))" $(BIN)/python -m pytest --quiet tests/browser/check_report.py
+
 format: .venv/dev  ## Mend format, and lint where it mends itself
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -48,6 +54,7 @@ lock: .venv/dev  ## Lock the newest versions that pyproject.toml allows
 	$(COMPILE) --extra demo --group dev --output-file requirements/dev.txt pyproject.toml
 	$(COMPILE) --output-file requirements/run.txt pyproject.toml
 	$(COMPILE) --group build --output-file requirements/build.txt
+	$(COMPILE) --group browser --constraint requirements/dev.txt --output-file requirements/browser.txt
 	$(COMPILE) --group deploy --output-file requirements/deploy.txt
 	$(COMPILE) --group superset --output-file requirements/superset.txt
 	$(COMPILE) --group dbt --output-file requirements/dbt.txt
@@ -59,6 +66,11 @@ clean:  ## Remove what make has made; data of the private Postgres stay
 .venv/demo .venv/dev: .venv/%: requirements/%.txt pyproject.toml | .venv/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# What drives the browser stands on top: the tests that use it need all that other tests need.
+.venv/browser: requirements/browser.txt .venv/dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 # The tools that check deploy/ have environments of their own: they are heavy, and the product never meets them. No

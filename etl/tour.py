@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr
@@ -13,10 +14,17 @@ from etl.config import Config, from_mapping
 from etl.console import Console
 from etl.demo.endpoint import Endpoint
 from etl.demo.scenario import Scenario
+from etl.report.facts import read
+from etl.report.file import write
+from etl.report.page import render
+from etl.report.period import Asked
 from etl.sweep import register, sweep
 
 DATABASE = "demo"
 """A database of its own beside the private one: simulated jobs never mix with real ones."""
+
+REPORT = Path("demo-report.html")
+"""In the folder where the demo was called: who looks for it looks there."""
 
 CREDENTIALS: Mapping[str, str] = {"AWS_ACCESS_KEY_ID": "AKIADEMO", "AWS_SECRET_ACCESS_KEY": "worth-nothing"}
 
@@ -92,7 +100,7 @@ def run(server: str, console: Console, program: str) -> None:
         for question in QUESTIONS:
             rows = [dict(row) for row in connection.execute(text(question.query)).mappings()]
             _answer(console, question, rows)
-    _farewell(console, address, program)
+    _farewell(console, address, program, _report(address))
 
 
 def _fresh_database(server: str) -> str:
@@ -147,12 +155,31 @@ def _answer(console: Console, question: Question, rows: list[dict[str, Any]]) ->
     console.table(question.title, rows, list(rows[0]) if rows else [])
 
 
-def _farewell(console: Console, address: str, program: str) -> None:
+def _report(address: str) -> Path | None:
+    """Write a report of the demo; return where it is, None where the current folder takes no file."""
+    with database.connect(address) as connection:
+        page = render(read(connection, Asked()))
+    try:
+        write(page, REPORT)
+    except OSError:
+        return None
+    return REPORT.resolve()
+
+
+def _farewell(console: Console, address: str, program: str, report: Path | None) -> None:
     url = database.parse(address)
     if console.as_json:
-        console.say("", url=address, host=url.host, port=url.port, database=url.database, user=url.username)
+        where = {
+            "url": address,
+            "host": url.host,
+            "port": url.port,
+            "database": url.database,
+            "user": url.username,
+        }
+        console.say("", **where, report=report and str(report))
         return
     console.say("")
+    console.say(f"A report to look at in a browser: {report or 'none, since this folder takes no file'}")
     console.say(f"The database stays up until `{program} db stop`. To ask it yourself:")
     console.say(f'  psql "{address}"')
     console.say(f'  ETL_DATABASE_URL="{address}" {program} db psql   (where psql is not installed)')

@@ -51,6 +51,7 @@ COMMANDS = (
     "status",
     "doctor",
     "verify",
+    "report",
     "demo",
     "db upgrade",
     "db current",

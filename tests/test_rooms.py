@@ -61,7 +61,7 @@ MAY_IMPORT = {
         "tables",
     },
     "report": {"console"},
-    "tour": {"config", "console", "database", "demo", "sweep"},
+    "tour": {"config", "console", "database", "demo", "report", "sweep"},
     "cli": {
         "access",
         "config",

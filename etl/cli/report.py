@@ -51,7 +51,8 @@ def report(  # noqa: PLR0913,PLR0917 - one for each option
     try:
         from etl.report.page import render
     except ImportError as error:
-        fail(f"{error.name} is not installed: install etl with its extra `report`", EXIT_TROUBLE)
+        missing = str(error.name).partition(".")[0]
+        fail(f"{missing} is not installed: install etl with its extra `report`", EXIT_TROUBLE)
     try:
         wanted = asked(since, until, days)
         config = with_database(configuration(file))

@@ -37,8 +37,10 @@ _MIN, _H, _D = 60, 3_600, 86_400
 
 # What a scale of durations is marked with, finely or coarsely: powers of ten of seconds say little to people.
 _MARKS = (
+    (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 45, *(_MIN * each for each in (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 45)),
+     *(_H * each for each in (1, 2, 3, 4, 6, 8, 12, 18)), *(_D * each for each in (1, 2, 3, 4, 7, 10, 14))),
     (1, 2, 5, 10, 20, 30, *(_MIN * each for each in (1, 2, 5, 10, 20, 30)), _H, 2 * _H, 4 * _H, 8 * _H, 12 * _H,
-     _D, 2 * _D, 4 * _D, 7 * _D, 14 * _D, 30 * _D, 90 * _D, 365 * _D),
+     *(_D * each for each in (1, 2, 4, 7, 14, 30, 90, 365))),
     (1, 5, 15, _MIN, 5 * _MIN, 15 * _MIN, _H, 4 * _H, 12 * _H, _D, 3 * _D, 10 * _D, 30 * _D, 120 * _D, 365 * _D),
     (1, 10, _MIN, 10 * _MIN, _H, 6 * _H, _D, 7 * _D, 30 * _D, 365 * _D),
     (1, _MIN, _H, _D, 30 * _D, 365 * _D),
@@ -46,7 +48,7 @@ _MARKS = (
 _APART, _APART_IF_NARROW = 0.09, 0.23  # of the axis: closer ones run into each other
 
 BAR = 26  # pixels for each row of a chart that lies on its side
-_FRAME = 76  # pixels for its axis and legend
+_FRAME = 96  # pixels for its axis and legend
 
 
 def duration_axis(title: str, seconds: Sequence[float], *, exponents: bool = False) -> dict[str, Any]:
@@ -69,13 +71,13 @@ def duration_axis(title: str, seconds: Sequence[float], *, exponents: bool = Fal
     }
 
 
-def _marks(start: float, end: float, apart: float) -> list[int]:
+def _marks(start: float, end: float, apart: float) -> list[float]:
     """Return the finest marks between two logarithms that are this far apart, as a part of the axis."""
     choices = [[mark for mark in marks if start <= log10(mark) <= end] for marks in _MARKS]
     return next((marks for marks in choices if _are_apart(marks, apart * (end - start))), choices[-1])
 
 
-def _are_apart(marks: Sequence[int], distance: float) -> bool:
+def _are_apart(marks: Sequence[float], distance: float) -> bool:
     return all(log10(later / earlier) >= distance for earlier, later in pairwise(marks))
 
 
@@ -94,14 +96,13 @@ def row_axis(names: Sequence[str]) -> dict[str, Any]:
         "automargin": True,
         "showgrid": False,
         "zeroline": False,
-        "ticklabelstandoff": 6,
     }
 
 
 def on_its_side(names: Sequence[str], x_axis: Mapping[str, Any]) -> dict[str, Any]:
     """Return the layout of a chart with a row for each name."""
     return {
-        "height": _FRAME + BAR * max(len(names), 2),
+        "height": _FRAME + BAR * max(len(names), 3),
         "xaxis": dict(x_axis),
         "yaxis": row_axis(names),
     }

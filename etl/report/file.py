@@ -15,7 +15,7 @@ def write(page: str, path: Path) -> int:
     if target.exists() and not target.is_file():
         target.write_bytes(content)
         return len(content)
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    unfinished = target.with_name(f".etl-report-{secrets.token_hex(8)}")
     try:
         with unfinished.open("xb") as file:
             file.write(content)

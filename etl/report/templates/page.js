@@ -17,7 +17,7 @@
 
   function axis({ narrow: ifNarrow, ...given }, muted) {
     return {
-      fixedrange: true, ticks: "", tickangle: 0, nticks: narrow.matches ? 4 : 0,
+      fixedrange: true, ticks: "", tickangle: 0, ticklabelstandoff: 6, nticks: narrow.matches ? 3 : 0,
       ...given, ...(narrow.matches && ifNarrow),
       title: { ...given.title, font: { size: 12, color: muted } },
     };
@@ -26,6 +26,7 @@
   function layout(given, style) {
     const colour = (name) => style.getPropertyValue(name).trim();
     const made = coloured(given, style);
+    if (narrow.matches && made.showlegend !== false) made.height += 48; // its legend takes more lines
     made.xaxis = axis(made.xaxis, colour("--muted"));
     made.yaxis = axis(made.yaxis, colour("--muted"));
     return {
