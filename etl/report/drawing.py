@@ -73,7 +73,7 @@ def duration_axis(title: str, seconds: Sequence[float], *, exponents: bool = Fal
 
 def _marks(start: float, end: float, apart: float) -> list[float]:
     """Return the finest marks between two logarithms that are this far apart, as a part of the axis."""
-    choices = [[mark for mark in marks if start <= log10(mark) <= end] for marks in _MARKS]
+    choices: list[list[float]] = [[mark for mark in marks if start <= log10(mark) <= end] for marks in _MARKS]
     return next((marks for marks in choices if _are_apart(marks, apart * (end - start))), choices[-1])
 
 
