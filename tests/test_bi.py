@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from deploy.bi import descriptions, grafana
-from deploy.bi.questions import QUESTIONS, number
+from deploy.bi.questions import QUESTIONS, compared, number
 from deploy.bi.superset import BUNDLE, DATABASE_FILE, zipped
 from etl import database, dictionary
 from etl.dictionary import Column, Entry
@@ -158,3 +158,14 @@ def test_the_number_of_an_answer_is_a_sum_or_the_latest(
 ) -> None:
     rows = [{"time": NOON, "a": 1, "b": 2, "c": "x"}, {"time": NOON, "a": 2, "b": 4, "c": None}]
     assert number(rows, column, time="time", is_latest=is_latest) == expected
+
+
+def test_nothing_has_no_latest_number_that_is_any_other() -> None:
+    assert not compared(QUESTIONS[0], 0, number([], "b", is_latest=True), 0).is_well
+
+
+@pytest.mark.parametrize(("rows", "shown", "is_well"), [(2, 3.0, True), (2, 3.001, False), (0, 3.0, False)])
+def test_an_answer_is_well_if_it_has_rows_and_the_number_of_the_sql(
+    rows: int, shown: float, is_well: bool
+) -> None:
+    assert compared(QUESTIONS[0], rows, shown, 3).is_well == is_well

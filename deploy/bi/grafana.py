@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
-from deploy.bi.questions import QUESTIONS, Question, Row, are_equal, number
+from deploy.bi.questions import QUESTIONS, Question, Row, compared, number
 from deploy.bi.seen import DEPLOY, Seen
 from deploy.bi.world import World
 from etl import database
@@ -69,7 +70,10 @@ def check(world: World) -> Iterator[Seen]:
     }
     yield Seen(f"the variable membership offers {len(memberships)}", bool(memberships))
     for question in QUESTIONS:
-        yield from _answer(world, question, shown[question.name]["targets"][0], values)
+        try:
+            yield from _answer(world, question, shown[question.name]["targets"][0], values)
+        except (DBAPIError, ValueError) as error:
+            yield Seen(f"{question.name}: {error}", is_well=False)
 
 
 def _answer(
@@ -81,11 +85,7 @@ def _answer(
         yield Seen(f"{question.name}: is no time series in order", is_well=False)
     time = "time" if is_series else None
     shown = number(rows, question.grafana, time=time, is_latest=question.is_latest)
-    expected = float(world.ask(question.query))
-    yield Seen(
-        f"{question.name}: {len(rows)} rows, {shown:.6g}; by SQL {expected:.6g}",
-        bool(rows) and are_equal(shown, expected),
-    )
+    yield compared(question, len(rows), shown, world.ask(question.query))
 
 
 def _rows(world: World, query: str) -> list[Row]:

@@ -9,6 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from deploy.bi.seen import Seen
+
 Row = Mapping[str, Any]
 
 
@@ -107,7 +109,7 @@ def number(rows: Iterable[Row], column: str | None, *, time: str | None = None, 
         if name == column or (column is None and name != time)
         if (value := _plain(cell)) is not None
     ]
-    return (max if is_latest else math.fsum)(found)
+    return max(found, default=math.nan) if is_latest else math.fsum(found)
 
 
 def _plain(cell: object) -> float | None:
@@ -120,6 +122,9 @@ def _plain(cell: object) -> float | None:
     return None
 
 
-def are_equal(shown: float, expected: float) -> bool:
-    """Tell whether two numbers are the same, but for what is lost in milliseconds and sums."""
-    return math.isclose(shown, expected, rel_tol=1e-6)
+def compared(question: Question, rows: int, shown: float, expected: float | Decimal) -> Seen:
+    """Compare the number that is shown with that by SQL, but for what is lost in milliseconds and sums."""
+    return Seen(
+        f"{question.name}: {rows} row{'s' * (rows != 1)}, {shown:.10g}; by SQL {float(expected):.10g}",
+        rows > 0 and math.isclose(shown, expected, rel_tol=1e-9),
+    )

@@ -122,7 +122,7 @@ class Superset:
         )
 
     def _send(self, method: str, path: str, body: bytes | None, kind: str) -> Any:
-        headers = {"Content-Type": kind} if body else {}
+        headers = {"Accept": "application/json", **({"Content-Type": kind} if body else {})}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         request = Request(f"http://127.0.0.1:{self._port}/api/v1/{path}", body, headers, method=method)
