@@ -1,20 +1,17 @@
 """What analysts wait for: each view, filtered as a dashboard does, over an estate of a million jobs.
 
-    python -m benchmarks.views                          # makes the estate on a server of its own, about two minutes
-    python -m benchmarks.views --url postgresql://...   # asks one that `benchmarks.estate` has filled
+    python -m benchmarks.views                          # on a server of its own, which takes two minutes to fill
+    python -m benchmarks.views --url postgresql://...   # on one that `benchmarks.estate` has filled
 
-For each question: the rows it gives, the median and the longest of several runs, how long it may take, and whether its
-plan reads all of the history from one end to the other.
+For each question: the rows it gives, the median and the longest of several runs, how long it may take, and whether
+its plan reads all of the history from one end to the other.
 """
 
-import os
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
@@ -25,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.estate import Estate, fill
 from etl import database
-from etl.local_postgres import LocalPostgres
+from etl.local_postgres import throw_away
 
 MONTH = "now() - interval '30 days'"
 OF_ONE = "membership_id = '{membership}'"
@@ -129,11 +126,8 @@ def _a_job(connection: psycopg.Connection) -> str:
 
 def _reads_all_history(connection: psycopg.Connection, query: str) -> bool:
     found = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchone()  # type: ignore[arg-type]
-    assert found is not None
-    return any(
-        node["Node Type"] == "Seq Scan" and node["Relation Name"] in HISTORY
-        for node in _nodes(found[0][0]["Plan"])
-    )
+    plan = found[0][0]["Plan"] if found else {}
+    return any(node["Node Type"] == "Seq Scan" and node["Relation Name"] in HISTORY for node in _nodes(plan))
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -145,17 +139,12 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @contextmanager
 def _estate(jobs: int, memberships: int) -> Iterator[str]:
     """Fill a server of our own, which ends with the block."""
-    with tempfile.TemporaryDirectory(prefix="etl-benchmark-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o711)  # as root the server runs as another user, who must get in
-        postgres = LocalPostgres(Path(folder) / "home", search_path=os.environ["PATH"])
-        try:
-            url = postgres.start()
-            with database.connect(url) as connection:
-                database.upgrade(connection)
-            fill(url, Estate(memberships, jobs, datetime.now(UTC), seed=1))
-            yield url
-        finally:
-            postgres.stop()
+    with throw_away(fsync="on") as postgres:
+        url = postgres.start()
+        with database.connect(url) as connection:
+            database.upgrade(connection)
+        fill(url, Estate(memberships, jobs, datetime.now(UTC), seed=1))
+        yield url
 
 
 def _show(answers: list[Answer]) -> None:
@@ -186,10 +175,8 @@ def _answers(url: str, rounds: int) -> list[Answer]:
 @click.option("--rounds", default=5, show_default=True, help="Times that each question is asked.")
 def main(url: str | None, jobs: int, memberships: int, rounds: int) -> None:
     """Time what analysts ask."""
-    if url:
-        return _show(_answers(url, rounds))
-    with _estate(jobs, memberships) as made:
-        _show(_answers(made, rounds))
+    with nullcontext(url) if url else _estate(jobs, memberships) as address:
+        _show(_answers(address, rounds))
 
 
 if __name__ == "__main__":

@@ -5,40 +5,21 @@
 
 import argparse
 import difflib
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from etl import database, dictionary
-from etl.local_postgres import LocalPostgres
+from etl.local_postgres import throw_away
 
 DICTIONARY = Path(__file__).parent / "data-dictionary.md"
 
 
-@contextmanager
-def migrated_database() -> Iterator[str]:
-    """Yield the URL of a private Postgres of our own, which is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="etl-docs-"))
-    folder.chmod(0o711)  # as root the server runs as another user, who must get in
-    postgres = LocalPostgres(folder / "home", settings={"fsync": "off"}, search_path=os.environ["PATH"])
-    try:
-        url = postgres.start()
-        with database.connect(url) as connection:
-            database.upgrade(connection)
-        yield url
-    finally:
-        postgres.stop()
-        shutil.rmtree(folder)
-
-
 def generated() -> str:
     """Return the dictionary as it should be."""
-    with migrated_database() as url, database.connect(url) as connection, connection.begin():
-        return "".join(f"{line}\n" for line in dictionary.markdown(dictionary.entries(connection)))
+    with throw_away() as postgres, database.connect(postgres.start()) as connection:
+        database.upgrade(connection)
+        with connection.begin():
+            return "".join(f"{line}\n" for line in dictionary.markdown(dictionary.entries(connection)))
 
 
 def differences(file: Path, wanted: str) -> list[str]:

@@ -12,6 +12,7 @@ import pwd
 import secrets
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -252,6 +253,19 @@ class LocalPostgres:
             port = _free_port()
             self._write("port", str(port), 0o644)
         return port
+
+
+@contextmanager
+def throw_away(bin_folder: Path | None = None, **settings: str) -> Iterator[LocalPostgres]:
+    """Yield a server in a folder of its own, to be started, which is gone afterwards: for tests and checks."""
+    folder = Path(tempfile.mkdtemp(prefix="etl-"))
+    folder.chmod(0o711)  # as root the server runs as another user, who must get in
+    postgres = LocalPostgres(folder / "home", bin_folder, os.defpath, {"fsync": "off", **settings})
+    try:
+        yield postgres
+    finally:
+        postgres.stop()
+        shutil.rmtree(folder)
 
 
 def _is_free(port: int) -> bool:

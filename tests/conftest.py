@@ -1,16 +1,13 @@
 """What the tests stand on: a real Postgres, migrated by the real migrations, and the simulated endpoint."""
 
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +19,7 @@ from etl.demo.clock import Clock
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
 from etl.demo.world import World
-from etl.local_postgres import LocalPostgres
+from etl.local_postgres import throw_away
 from etl.sync import SyncReport, sync_membership
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -39,14 +36,8 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The URL of a throw-away server, for the whole session."""
-    folder = Path(tempfile.mkdtemp(prefix="etl-tests-"))
-    folder.chmod(0o711)  # as root the server runs as another user, who must get in
-    postgres = LocalPostgres(folder / "home", settings={"fsync": "off"}, search_path=os.environ["PATH"])
-    try:
+    with throw_away() as postgres:
         yield postgres.start()
-    finally:
-        postgres.stop()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

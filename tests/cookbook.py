@@ -6,16 +6,14 @@ into docs/cookbook.md.
 
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import cookbook_story
 
-from etl.local_postgres import LocalPostgres
+from etl.local_postgres import LocalPostgres, throw_away
 from etl.tour import CREDENTIALS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "cookbook.md"
@@ -77,16 +75,10 @@ def psql(url: str, query: str) -> str:
 def main() -> None:
     """Write the answers into the document."""
     os.environ |= CREDENTIALS
-    folder = Path(tempfile.mkdtemp(prefix="etl-cookbook-"))
-    folder.chmod(0o711)  # as root the server runs as another user, who must get in
-    postgres = LocalPostgres(folder / "home", settings={"fsync": "off"}, search_path=os.environ["PATH"])
-    try:
+    with throw_away() as postgres:
         url = postgres.start()
         cookbook_story.tell(url)
         DOCUMENT.write_text(answered(DOCUMENT.read_text("utf-8"), lambda query: psql(url, query)), "utf-8")
-    finally:
-        postgres.stop()
-        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

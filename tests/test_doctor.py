@@ -1,10 +1,7 @@
 """What `etl doctor` finds: each check seen to fail, against a real Postgres and the simulated AWS."""
 
 import json
-import os
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +27,7 @@ from etl.demo.request import ASSUME_ROLE, CALLER, JOB, JOBS, Request
 from etl.demo.world import World
 from etl.doctor import clocks, configuration, endpoints, examine, patience, policies, schema, server
 from etl.doctor.findings import Finding
-from etl.local_postgres import LocalPostgres
+from etl.local_postgres import throw_away
 
 KEY, TOKEN, EXTERNAL_ID, PASSWORD = "planted-key", "planted-token", "planted-id", "planted-password"
 SECRETS = (KEY, TOKEN, EXTERNAL_ID, PASSWORD)
@@ -664,11 +661,7 @@ def test_a_private_postgres_that_does_not_run_is_left_alone(doctor_for: DoctorFo
 
 
 def test_a_private_postgres_that_runs_is_looked_at_and_may_wait_for_its_migration(doctor_for: DoctorFor) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="etl-doctor-"))
-    folder.chmod(0o711)  # as root the server runs as another user, who must get in
-    settings = {"fsync": "off", "max_connections": "50", "reserved_connections": "20"}
-    postgres = LocalPostgres(folder / "home", settings=settings, search_path=os.environ["PATH"])
-    try:
+    with throw_away(max_connections="50", reserved_connections="20") as postgres:
         postgres.start()
         doctor = doctor_for(database=None, membership=None)
         doctor.environ["ETL_HOME"] = str(postgres.folder)
@@ -683,9 +676,6 @@ def test_a_private_postgres_that_runs_is_looked_at_and_may_wait_for_its_migratio
         assert 20 < int(free.split()[0]) <= 50 - 3 - 20 - 1  # ours is one
         with database.connect(postgres.url()) as connection:
             assert database.current_revision(connection) is None
-    finally:
-        postgres.stop()
-        shutil.rmtree(folder)
 
 
 def test_a_private_postgres_that_lost_a_file_fails(doctor_for: DoctorFor, tmp_path: Path) -> None:

@@ -2,16 +2,13 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from itertools import product
-from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Any, Literal
@@ -28,7 +25,7 @@ from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
 from etl.demo.request import Request
 from etl.demo.world import World
-from etl.local_postgres import LocalPostgres
+from etl.local_postgres import LocalPostgres, throw_away
 from etl.sync import SyncReport, sync_membership
 
 COMMIT = b"COMMIT\0"
@@ -325,14 +322,8 @@ def test_a_database_that_stays_away_fails_the_run_and_the_next_one_mends_all(
 @pytest.fixture
 def own_server() -> Iterator[LocalPostgres]:
     """A server that a test may crash."""
-    folder = Path(tempfile.mkdtemp(prefix="etl-tests-"))
-    folder.chmod(0o711)  # as root the server runs as another user, who must get in
-    postgres = LocalPostgres(folder / "home", settings={"fsync": "off"}, search_path=os.environ["PATH"])
-    try:
+    with throw_away() as postgres:
         yield postgres
-    finally:
-        postgres.stop()
-        shutil.rmtree(folder)
 
 
 def test_a_server_that_crashes_and_restarts_while_aws_is_asked_leaves_no_trace(

@@ -4,9 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +21,11 @@ from sqlalchemy.exc import DBAPIError
 from etl import database, tables, verify
 from etl.demo.clock import Clock
 from etl.demo.world import World
-from etl.local_postgres import LocalPostgres
+from etl.local_postgres import throw_away
 
 ROOT = Path(__file__).parent.parent
 MIGRATIONS = ROOT / "migrations"
 SYSTEM = Path("/usr/lib/postgresql")
-
-
-@contextmanager
-def throw_away_server(binaries: Path | None) -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="etl-migrations-"))
-    folder.chmod(0o711)  # as root the server runs as another user, who must get in
-    postgres = LocalPostgres(folder / "home", binaries, os.environ["PATH"], {"fsync": "off"})
-    try:
-        yield postgres.start()
-    finally:
-        postgres.stop()
-        shutil.rmtree(folder)
 
 
 def servers() -> list[Any]:
@@ -50,8 +36,8 @@ def servers() -> list[Any]:
 
 @pytest.fixture(scope="module", params=[pytest.param(None, id="private"), *servers()])
 def any_server(request: pytest.FixtureRequest) -> Iterator[str]:
-    with throw_away_server(request.param) as url:
-        yield url
+    with throw_away(request.param) as postgres:
+        yield postgres.start()
 
 
 def config_for(connection: Connection, folder: Path = MIGRATIONS) -> Config:

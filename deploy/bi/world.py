@@ -2,9 +2,7 @@
 
 import os
 import secrets
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from etl import database
 from etl.config import Config, from_mapping
 from etl.demo.endpoint import Endpoint
 from etl.demo.scenario import Scenario
-from etl.local_postgres import LocalPostgres
+from etl.local_postgres import throw_away
 from etl.sweep import register, sweep
 from etl.tour import CREDENTIALS
 
@@ -49,17 +47,11 @@ class World:
 @contextmanager
 def server() -> Iterator[str]:
     """Yield the URL of a migrated database, which is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="etl-bi-"))
-    folder.chmod(0o711)  # as root the server runs as another user, who must get in
-    postgres = LocalPostgres(folder / "home", settings={"fsync": "off"}, search_path=os.environ["PATH"])
-    try:
+    with throw_away() as postgres:
         url = postgres.start()
         with database.connect(url) as connection:
             database.upgrade(connection)
         yield url
-    finally:
-        postgres.stop()
-        shutil.rmtree(folder)
 
 
 def made(url: str) -> World:
