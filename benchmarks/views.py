@@ -125,7 +125,7 @@ def _a_job(connection: psycopg.Connection) -> str:
 
 
 def _reads_all_history(connection: psycopg.Connection, query: str) -> bool:
-    found = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchone()  # type: ignore[arg-type]
+    found = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchone()
     plan = found[0][0]["Plan"] if found else {}
     return any(node["Node Type"] == "Seq Scan" and node["Relation Name"] in HISTORY for node in _nodes(plan))
 
