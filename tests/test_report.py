@@ -18,6 +18,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 from conftest import MINUTE, NOON, Etl, MakeEtl
+from sqlalchemy import text
 from test_cli import NOWHERE, Cli, Said
 
 from etl import database, tour
@@ -25,7 +26,7 @@ from etl.console import Console
 from etl.demo.clock import Clock
 from etl.demo.membership import Membership
 from etl.demo.world import World
-from etl.report import comparing, wording
+from etl.report import comparing, over_time, wording
 from etl.report.facts import Facts, read
 from etl.report.file import write
 from etl.report.page import render
@@ -289,6 +290,29 @@ def test_a_duration_is_told_in_two_units_at_most(seconds: float | None, written:
     assert wording.duration(seconds) == written
 
 
+@pytest.mark.parametrize(
+    ("days", "first", "marks"),
+    [
+        (9, MIDNIGHT - 4 * DAY_LONG, ["Feb 26<br>2026", "Feb 27", "Feb 28", "Mar 1", "Mar 2", "Mar 3"]),
+        (800, MIDNIGHT - 780 * DAY_LONG, ["Jan<br>2024", "Apr", "Jul", "Oct", "Jan<br>2025", "Apr", "Jul", "Oct",
+                                          "Jan<br>2026"]),
+    ],
+)  # fmt: skip
+def test_an_axis_of_time_marks_whole_steps_and_each_year_once(
+    days: int, first: datetime, marks: list[str], lived: Etl
+) -> None:
+    facts = facts_of(lived, Asked(MIDNIGHT - days * DAY_LONG, MIDNIGHT + 2 * DAY_LONG))
+    step = facts.period.step(first)
+    steps = {DAY: DAY_LONG, MONTH: timedelta(days=30.5)}
+    moments = [
+        first + number * steps[step] for number in range(int((MIDNIGHT + 2 * DAY_LONG - first) / steps[step]))
+    ]
+    rows = [{"moment": moment, "status": "ACTIVE", "jobs": 1} for moment in moments]
+    axis = over_time.ended(facts._replace(step=step, held=rows, ended=rows)).layout["xaxis"]
+    assert axis["ticktext"] == marks
+    assert len(axis["narrow"]["ticktext"]) <= 4
+
+
 # The page
 
 
@@ -452,6 +476,17 @@ def test_a_role_that_may_read_the_views_only_can_make_it(lived: Etl, tmp_path: P
     assert (hidden.code, len(hidden.complaints)) == (3, 1)
     assert "run `etl db grant`" in hidden.err
     assert (shown.code, shown.err) == (0, "")
+
+
+def test_a_query_that_the_database_gives_up_ends_it_with_a_way_to_ask_for_less(lived: Etl, tmp_path: Path) -> None:
+    address = database.parse(lived.config.database.address())
+    impatient = address.update_query_dict({"options": "-c statement_timeout=500"})
+    with closing(database.connect(lived.config.database.address())) as other, other.begin():
+        other.execute(text("LOCK TABLE cleanrooms_etl.inference_job"))
+        url = impatient.render_as_string(hide_password=False)
+        said = Cli(tmp_path).run("report", ETL_DATABASE_URL=url)
+    assert (said.code, len(said.complaints)) == (3, 1)
+    assert "ask for fewer --days, or for one --membership" in said.err
 
 
 def test_without_its_extra_it_says_what_to_install(tmp_path: Path) -> None:

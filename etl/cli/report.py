@@ -45,7 +45,7 @@ def report(  # noqa: PLR0913,PLR0917 - one for each option
     offset are in UTC.
     """
     from etl import database
-    from etl.report.facts import UnknownMembershipError, UnreadableError, read
+    from etl.report.facts import TooSlowError, UnknownMembershipError, UnreadableError, read
     from etl.report.period import PeriodError, asked
 
     try:
@@ -60,7 +60,7 @@ def report(  # noqa: PLR0913,PLR0917 - one for each option
             facts = read(connection, wanted, ids)
     except (PeriodError, UnknownMembershipError) as error:
         fail(str(error), EXIT_CONFIGURATION)
-    except UnreadableError as error:
+    except (TooSlowError, UnreadableError) as error:
         fail(str(error), EXIT_DATABASE)
     _deliver(render(facts), out, Console(as_json=as_json))
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from psycopg.errors import QueryCanceled
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from etl.report import queries
 from etl.report.period import Asked, Period, Step
@@ -27,6 +29,10 @@ VIEWS = (
 
 class UnreadableError(Exception):
     """The views are not there, or not for us: one line that says what to do."""
+
+
+class TooSlowError(Exception):
+    """The database gave up a query: one line that says how to ask for less."""
 
 
 class UnknownMembershipError(Exception):
@@ -59,8 +65,20 @@ class Facts(NamedTuple):
 def read(connection: Connection, asked: Asked, memberships: Sequence[str] = ()) -> Facts:
     """Read the facts of a period, of these memberships (none named: of all), all of them of one moment.
 
-    Raises `UnreadableError`, `UnknownMembershipError`, and `PeriodError`.
+    Raises `UnreadableError`, `UnknownMembershipError`, `TooSlowError`, and `PeriodError`.
     """
+    try:
+        return _read_in_one_snapshot(connection, asked, memberships)
+    except DBAPIError as error:
+        if isinstance(error.orig, QueryCanceled):
+            raise TooSlowError(
+                "the database ended a query after its statement_timeout: ask for fewer --days, or for one"
+                " --membership"
+            ) from error
+        raise
+
+
+def _read_in_one_snapshot(connection: Connection, asked: Asked, memberships: Sequence[str]) -> Facts:
     with connection.begin():
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         # A plan of many small parts takes longer to compile than to run.

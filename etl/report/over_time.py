@@ -7,8 +7,10 @@ from typing import Any
 from etl.report.drawing import BAR, Chart, Table, Trace, grid, on_its_side
 from etl.report.facts import Facts, Row
 from etl.report.palette import SCALE, STATUSES, SURFACE, colour, order
+from etl.report.period import HOUR, MONTH, Step
 from etl.report.wording import escaped, moment, name, number, short_id
 
+_MARKS, _MARKS_IF_NARROW = 10, 4  # on an axis of time
 _EACH = {"hour": "each hour", "day": "each day", "week": "each week, from its Monday,", "month": "each month"}
 
 
@@ -83,14 +85,34 @@ def _layout(facts: Facts, rising: str) -> dict[str, Any]:
 
 def _time_axis(facts: Facts) -> dict[str, Any]:
     """Return the axis of time, the same for all charts: the period, from where there is anything to tell."""
-    moments = [row["moment"] for row in (*facts.ended, *facts.held)]
+    moments = sorted({row["moment"].astimezone(UTC) for row in (*facts.ended, *facts.held)})
     start = max(facts.period.since, min(moments, default=facts.period.since))
     return {
         "type": "date",
         "title": {"text": "time (UTC)"},
         "range": [_wire(start), _wire(max(facts.period.until, max(moments, default=start) + facts.step.length))],
         **grid(),
+        **_ticks(facts, moments),
         "showgrid": False,
+    }
+
+
+def _ticks(facts: Facts, moments: Sequence[datetime]) -> dict[str, Any]:
+    """Mark whole steps under the middle of their bars; of hours Plotly's own marks are best."""
+    if facts.step is HOUR:
+        return {}
+    return {**_marked(facts.step, moments, _MARKS), "narrow": _marked(facts.step, moments, _MARKS_IF_NARROW)}
+
+
+def _marked(step: Step, moments: Sequence[datetime], most: int) -> dict[str, Any]:
+    marked = moments[:: -(-len(moments) // most) or 1]
+    years = [None, *(each.year for each in marked)]
+    return {
+        "tickvals": [_wire(each + step.length / 2) for each in marked],
+        "ticktext": [
+            f"{each:%b}" + f" {each.day}" * (step is not MONTH) + f"<br>{each.year}" * (each.year != before)
+            for each, before in zip(marked, years, strict=False)
+        ],
     }
 
 
