@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from etl.report.drawing import Chart, Table, Trace, duration_axis, grid, on_its_side
 from etl.report.facts import Facts, Row
 from etl.report.palette import QUEUE, RUN, SURFACE, TEXT
-from etl.report.wording import duration, escaped, name, number, share
+from etl.report.wording import duration, escaped, jobs, name, number, share
 
 _BINS = 5  # for each power of ten, as the query counts them
 
@@ -62,7 +62,7 @@ def _histogram(rows: Sequence[Row], colour: str) -> Trace:
         "y": [row["jobs"] for row in rows],
         "marker": {"color": colour},
         "customdata": [
-            f"{number(row['jobs'])} jobs ({share(row['jobs'], total)})<br>took {' to '.join(_bounds(row['bin']))}"
+            f"{jobs(row['jobs'])} ({share(row['jobs'], total)})<br>took {' to '.join(_bounds(row['bin']))}"
             for row in rows
         ],
         "hovertemplate": "%{customdata}<extra></extra>",
@@ -155,7 +155,7 @@ def _medians(
         "customdata": [
             f"{escaped(name(row['model']))}<br>{words}: median {duration(row[f'{kind}_seconds'][2])}"
             f"<br>half of them {duration(row[f'{kind}_seconds'][1])} to {duration(row[f'{kind}_seconds'][3])}"
-            f"<br>95 of 100 under {duration(row[f'{kind}_seconds'][4])}<br>{number(row[counted])} jobs"
+            f"<br>95 of 100 under {duration(row[f'{kind}_seconds'][4])}<br>{jobs(row[counted])}"
             for _, row in seen
         ],
         "hovertemplate": "%{customdata}<extra></extra>",

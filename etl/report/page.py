@@ -103,7 +103,6 @@ def _as_json(charts: Sequence[Chart]) -> str:
 def _figures(facts: Facts) -> list[Figure]:
     counts = facts.counts
     judged = counts["succeeded"] + counts["failed"]
-    cancelled = counts["cancelled"] + counts["cancel_failed"]
     open_jobs = facts.open_jobs[0] if facts.open_jobs else {"jobs": 0, "unusual": 0}
     fresh = facts.freshness[0] if facts.freshness else {"memberships": 0, "troubled": 0}
     median = duration(counts["median_seconds"])
@@ -112,7 +111,7 @@ def _figures(facts: Facts) -> list[Figure]:
         Figure(
             "Jobs ended",
             number(counts["ended"]),
-            f"in the period; {number(cancelled)} of them cancelled, or to be",
+            f"in the period, {number(counts['cancelled'])} of them cancelled",
         ),
         Figure(
             "Success rate",

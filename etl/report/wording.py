@@ -53,6 +53,11 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
+def jobs(count: int) -> str:
+    """Write a number of jobs."""
+    return f"{count:,} job{'s' * (count != 1)}"
+
+
 def name(value: str | None) -> str:
     """Return a text from AWS so that it can be shown: no control character, nothing that turns the writing."""
     return NOTHING if value is None else printable(value)

@@ -190,7 +190,7 @@ def test_pointing_at_a_bar_tells_its_number_with_its_unit(lived: Etl, page_of: O
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.wait_for_selector("#run-spread .hovertext")
         told = page.locator("#run-spread .hovertext").text_content() or ""
-    assert "1 jobs (50.0 %)" in told
+    assert "1 job (50.0 %)" in told
     assert "took 26 min to 42 min" in told
 
 
