@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Label, and_, case, func, null
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from etl.jobs import ENDS, NOT_LISTED
+from etl.jobs import ENDS, OPEN_STATUSES
 
 NAMES = (
     "started_time", "started_not_before", "stopped_time", "stopped_not_before", "cancel_time", "cancel_not_before",
@@ -38,8 +38,9 @@ def after(step: Step, job: _Columns) -> list[Label[Any]]:
     starts = step.to_status == _RUNNING
     stops = func.coalesce(step.from_status == _RUNNING, False)
     cancels = step.to_status.in_(_CANCELLING)
-    # Listed again in the status that it had ended with, it has not ended anew.
-    is_back = and_(step.from_status == NOT_LISTED, step.to_status == job.ended_status)
+    # Seen again in the status that it had ended with, it has not ended anew. What an unknown one means, who knows.
+    ends = and_(step.to_status.in_(ENDS), step.to_status.is_distinct_from(job.ended_status))
+    goes_on = step.to_status.in_(OPEN_STATUSES)
     moments = {"time": step.changed_time, "not_before": step.not_before}
     values: dict[str, ColumnElement[Any]] = {}
     for kind, moment in moments.items():
@@ -47,8 +48,6 @@ def after(step: Step, job: _Columns) -> list[Label[Any]]:
         values[f"started_{kind}"] = case((and_(starts, job.started_time.is_(None)), moment), else_=started)
         values[f"stopped_{kind}"] = case((starts, null()), (stops, moment), else_=job[f"stopped_{kind}"])
         values[f"cancel_{kind}"] = case((and_(cancels, job.cancel_time.is_(None)), moment), else_=cancel)
-        values[f"ended_{kind}"] = case(
-            (func.coalesce(is_back, False), job[f"ended_{kind}"]), (step.to_status.in_(ENDS), moment)
-        )
-    values["ended_status"] = case((step.to_status.in_(ENDS), step.to_status))
+        values[f"ended_{kind}"] = case((goes_on, null()), (ends, moment), else_=job[f"ended_{kind}"])
+    values["ended_status"] = case((goes_on, null()), (ends, step.to_status), else_=job.ended_status)
     return [values[name].label(name) for name in NAMES]

@@ -61,8 +61,14 @@ _COUNT_WEEKS = text(f"""
 """)  # noqa: S608 - the name of our own schema
 
 
-def note(connection: Connection, membership_key: int, changed: datetime | None, created: datetime | None) -> None:
-    """Note that the counts of a membership are behind.
+def note(
+    connection: Connection,
+    membership_key: int,
+    *,
+    changed: datetime | None = None,
+    created: datetime | None = None,
+) -> None:
+    """Note from when on the counts of a membership are behind.
 
     `changed` is the earliest of the new changes of status, `created` the earliest creation of a job that is not
     counted as it is now. None: there is none.
@@ -70,7 +76,7 @@ def note(connection: Connection, membership_key: int, changed: datetime | None, 
     if changed is None and created is None:
         return
     since = {
-        "uncounted_hours_from": func.date_trunc("hour", changed, "UTC"),
+        "uncounted_hours_from": func.cleanrooms_etl.hour_before(changed),
         "uncounted_weeks_from": func.date_trunc("week", created, "UTC"),
     }
     connection.execute(

@@ -89,6 +89,7 @@ class Syncing:
         try:
             for batch in self._batches():
                 self._settle(batch)
+            self._count_up()
             if self.counts.jobs_rejected:
                 return self._close("partial", "RejectedItems", self.counts.rejections[0]["reason"])
             self._finish()
@@ -216,6 +217,15 @@ class Syncing:
         if is_newer or (kept is None and len(self._believable) < _BELIEVED_AT_ONCE):
             self._believable[key] = older
 
+    def _count_up(self) -> None:
+        """Count what the batches have changed, with a whole lease before it: of a first sync that takes seconds.
+
+        A run that was broken off leaves it to the next one, and the views count by themselves meanwhile.
+        """
+        if self.counts.jobs_new or self.counts.jobs_changed:
+            self._writer.write(lambda _: None)
+            self._writer.write(lambda connection: rollups.count_up(connection, self._run.membership_key))
+
     def _finish(self) -> None:
         """Draw the conclusions that only a complete listing allows, and close the run: all or nothing."""
         missing, gone, alive = self._absence()
@@ -227,6 +237,7 @@ class Syncing:
             store.record_stale(connection, self._run, stale)
             settled = store.settle(connection, self._run, believed, believe=True) if believed else None
             store.record_listing(connection, self._run, self._scope)
+            rollups.count_up(connection, self._run.membership_key)  # what was just concluded
             # Those believed were counted as stale when they were read.
             concluded = store.Counts(jobs_stale=-len(believed), jobs_absent=len(gone), transitions=len(gone))
             counts = self._with_calls(self.counts + _counts_of(settled) + concluded)
@@ -302,7 +313,6 @@ class Syncing:
     def _end(self, connection: Connection, counts: store.Counts, ending: store.Ending) -> None:
         following = self._following(connection, ending)
         store.record_counts(connection, self._run, counts)
-        rollups.count_up(connection, self._run.membership_key)
         store.end(connection, self._run, ending, self.overruns)
         leases.release(connection, self._run, following)
 

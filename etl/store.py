@@ -144,7 +144,9 @@ def settle(
         "known_keys": _literal(known),
     }
     settled = Settled(*connection.execute(reconcile.settle_staged(), parameters).one())
-    rollups.note(connection, run.membership_key, settled.earliest_change, settled.earliest_creation)
+    rollups.note(
+        connection, run.membership_key, changed=settled.earliest_change, created=settled.earliest_creation
+    )
     return settled
 
 
@@ -197,7 +199,7 @@ def record_absence(
         connection.execute(absence.count_missing(), {"keys": missing})
     if gone:
         moments = connection.execute(absence.conclude(), {"keys": gone, "run": run.run_id}).scalars()
-        rollups.note(connection, run.membership_key, min(moments), None)
+        rollups.note(connection, run.membership_key, changed=min(moments))
     if alive:
         connection.execute(absence.acquit(), {"keys": alive})
 

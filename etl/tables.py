@@ -183,7 +183,7 @@ inference_job = Table(
     Column("cancel_not_before", _Moment, comment=_WINDOW),
     Column("ended_time", _Moment, comment="Entry to ended_status"),
     Column("ended_not_before", _Moment, comment=_WINDOW),
-    Column("ended_status", Text, comment="AWS's last word, if that is an end; null: the job has not ended"),
+    Column("ended_status", Text, comment="The status that it ended with; null: it has not ended"),
     ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
     ForeignKeyConstraint(
         ["job_key", "status_since", "status"],
@@ -193,7 +193,7 @@ inference_job = Table(
         initially="DEFERRED",
         use_alter=True,
     ),
-    UniqueConstraint("membership_key", "job_arn"),
+    UniqueConstraint("job_arn", "membership_key"),  # in this order it serves who asks for one job, too
     Index(None, "membership_key", "digest"),
     Index("ix_inference_job_stale", "membership_key", postgresql_where=text("stale_runs > 0")),
     Index(None, "membership_key", "create_time"),

@@ -48,6 +48,7 @@ class Home:
     membership_id: str
     region: str
     account_id: str | None
+    configured: bool
     quota: int
     account_quota: int
     listings: Sequence[tuple[datetime, datetime]]
@@ -222,11 +223,12 @@ def _last_exit(said: Sequence[Transition]) -> Transition | None:
 
 
 def _end(said: Sequence[Transition]) -> Transition | None:
-    """Find when the job took its last status, if that is an end, whatever it was listed as since."""
-    if said[-1].to_status not in OUTCOMES:
+    """Find when the job took its last status of those that are known, if that is an end."""
+    known = [moved for moved in said if moved.to_status in KNOWN]
+    if not known or known[-1].to_status not in OUTCOMES:
         return None
-    ended = said[-1]
-    for moved in reversed(said):
+    ended = known[-1]
+    for moved in reversed(known):
         if moved.to_status != ended.to_status:
             break
         ended = moved
@@ -402,7 +404,8 @@ def capacity(homes: Iterable[Home], now: datetime) -> Iterator[Row]:
     calendars = [(home, calendar(home, now)) for home in homes]
     accounts: Counter[tuple[Any, datetime]] = Counter()
     for home, hours in calendars:
-        accounts.update({(home.account, hour): _open(told.held) for hour, told in hours.items()})
+        if home.configured:
+            accounts.update({(home.account, hour): _open(told.held) for hour, told in hours.items()})
     for home, hours in calendars:
         for hour, told in hours.items():
             together = accounts[home.account, hour] if home.account else None
@@ -465,6 +468,8 @@ def skipped(moved: Transition) -> list[str]:
         if moved.from_status not in KNOWN - {NOT_LISTED}:
             return []
         before = {moved.from_status, *_certain(moved.from_status)}
+        if moved.from_status in {*CANCELLING, "INACTIVE", "CANCEL_FAILED"}:
+            before.add(RUNNING)  # it may have been
     return [status for status in _certain(moved.to_status) if status not in before]
 
 

@@ -148,7 +148,8 @@ class Analyst:
 
 
 _HOMES = """
-    SELECT membership_id, region, account_id, open_jobs_quota AS quota, account_open_jobs_quota AS account_quota
+    SELECT membership_id, region, account_id, configured, open_jobs_quota AS quota,
+        account_open_jobs_quota AS account_quota
     FROM cleanrooms_etl.membership WHERE membership_id = ANY (:ids)
 """
 _LISTINGS = """

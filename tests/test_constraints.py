@@ -173,7 +173,7 @@ def test_a_record_that_contradicts_itself_is_refused(history: Etl, statement: st
 
 
 def test_one_membership_holds_an_arn_once(history: Etl) -> None:
-    assert refused(history, another_job("job_arn")) == "uq_inference_job_membership_key_job_arn"
+    assert refused(history, another_job("job_arn")) == "uq_inference_job_job_arn_membership_key"
 
 
 def test_every_refusal_has_a_name_that_says_where_to_look(history: Etl) -> None:

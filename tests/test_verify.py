@@ -163,7 +163,19 @@ DAMAGES = (
     Damage(
         "an hour with more open at once", "UPDATE status_hour SET most_open = most_open + 1", {"hourly_counts"}
     ),
-    Damage("an hour that is not there", "DELETE FROM status_hour", {"hourly_counts"}),
+    Damage(
+        "an hour that held one more of one status, one less of another",
+        """UPDATE status_hour SET held = held || '{"CREATE_PENDING": 1, "CREATE_IN_PROGRESS": -1}'
+        WHERE held -> 'CREATE_PENDING' = '0'""",
+        {"hourly_counts"},
+    ),
+    Damage(
+        "the time after the last hour that holds one more",
+        """UPDATE status_hour SET held = held || '{"ACTIVE": 2}' WHERE hour = 'infinity'""",
+        {"hourly_counts"},
+    ),
+    Damage("an hour that is not there", "DELETE FROM status_hour WHERE hour < 'infinity'", {"hourly_counts"}),
+    Damage("no time after the last hour", "DELETE FROM status_hour WHERE hour = 'infinity'", {"hourly_counts"}),
     Damage(
         "an hour in which nothing happened",
         "INSERT INTO status_hour SELECT membership_key, hour + interval '1 day', held, entered, most_open"

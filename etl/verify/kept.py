@@ -26,15 +26,16 @@ CHECKS = (
                 ) AS stopped,
                 max(changed_time) FILTER (WHERE to_status = 'CREATE_IN_PROGRESS') AS started_last,
                 min(window_) FILTER (WHERE to_status IN ('CANCEL_PENDING', 'CANCEL_IN_PROGRESS')) AS cancel,
-                max(window_) FILTER (WHERE is_listed AND to_status IS DISTINCT FROM before) AS ended,
-                (array_agg(to_status ORDER BY changed_time DESC) FILTER (WHERE is_listed))[1] AS last
+                max(window_) FILTER (WHERE is_known AND to_status IS DISTINCT FROM before) AS ended,
+                (array_agg(to_status ORDER BY changed_time DESC) FILTER (WHERE is_known))[1] AS last
             FROM (
-                SELECT *, ARRAY[changed_time, not_before] AS window_, to_status <> 'NOT_LISTED' AS is_listed,
-                    CASE from_status
-                        WHEN 'NOT_LISTED' THEN lag(from_status) OVER (PARTITION BY job_key ORDER BY changed_time)
-                        ELSE from_status
-                    END AS before
+                SELECT *, ARRAY[changed_time, not_before] AS window_,
+                    lag(to_status) OVER (PARTITION BY job_key, is_known ORDER BY changed_time) AS before
                 FROM cleanrooms_etl.status_transition
+                CROSS JOIN LATERAL (SELECT to_status IN (
+                    'CREATE_PENDING', 'CREATE_IN_PROGRESS', 'ACTIVE', 'CREATE_FAILED',
+                    'CANCEL_PENDING', 'CANCEL_IN_PROGRESS', 'INACTIVE', 'CANCEL_FAILED'
+                )) AS its (is_known)
             ) AS moved
             GROUP BY job_key
         ) AS seen USING (job_key)
@@ -57,6 +58,7 @@ CHECKS = (
         """
         WITH moved AS (
             SELECT *, date_trunc('hour', changed_time, 'UTC') AS hour,
+                date_trunc('hour', changed_time - interval '1 microsecond', 'UTC') AS hour_before,
                 sum((to_status = ANY (open.statuses))::integer
                     - coalesce((from_status = ANY (open.statuses))::integer, 0))
                     OVER (PARTITION BY membership_key ORDER BY changed_time) AS open_jobs
@@ -65,38 +67,45 @@ CHECKS = (
                 SELECT '{CREATE_PENDING,CREATE_IN_PROGRESS,CANCEL_PENDING,CANCEL_IN_PROGRESS}'::text[]
             ) AS open (statuses)
         ),
-        step AS ( -- infinity is the row for the time after the last change
-            SELECT membership_key, its.hour, status, sum(entered) AS entered,
-                sum(sum(more)) OVER (PARTITION BY membership_key, status ORDER BY its.hour) - sum(more) AS held
-            FROM moved
-            CROSS JOIN LATERAL (VALUES
-                (moved.hour, to_status, 1, 1), (moved.hour, from_status, 0, -1), ('infinity', to_status, 0, 0)
-            ) AS its (hour, status, entered, more)
-            WHERE status IS NOT NULL
-            GROUP BY membership_key, its.hour, status
+        hours AS ( -- infinity is the row for the time after the last change
+            SELECT membership_key, its.hour, max(its.open_jobs) AS most_open
+            FROM moved CROSS JOIN LATERAL (
+                VALUES (moved.hour, moved.open_jobs), (hour_before, 0), ('infinity', 0)
+            ) AS its (hour, open_jobs)
+            GROUP BY membership_key, its.hour
+        ),
+        step AS (
+            SELECT membership_key, hours.hour, statuses.status, 0 AS entered, 0 AS more FROM hours
+            JOIN (
+                SELECT DISTINCT membership_key, to_status AS status FROM moved
+            ) AS statuses USING (membership_key)
+            UNION ALL
+            SELECT membership_key, its.* FROM moved CROSS JOIN LATERAL (
+                VALUES (hour, to_status, 1, 0), (hour_before, to_status, 0, 1), (hour_before, from_status, 0, -1)
+            ) AS its WHERE column2 IS NOT NULL
         ),
         counted AS (
             SELECT membership_key, hour, jsonb_object_agg(status, held) AS held,
                 coalesce(jsonb_object_agg(status, entered) FILTER (WHERE entered > 0), '{}') AS entered
-            FROM step GROUP BY membership_key, hour
-        ),
-        totals AS (
-            SELECT membership_key, its.hour, max(its.open_jobs) AS most_open,
-                sum(sum(seen)) OVER (PARTITION BY membership_key ORDER BY its.hour) - sum(seen) AS jobs
-            FROM moved
-            CROSS JOIN LATERAL (VALUES
-                (moved.hour, (from_status IS NULL)::integer, moved.open_jobs), ('infinity', 0, 0)
-            ) AS its (hour, seen, open_jobs)
-            GROUP BY membership_key, its.hour
+            FROM (
+                SELECT membership_key, hour, status, sum(entered) AS entered,
+                    sum(sum(more)) OVER (PARTITION BY membership_key, status ORDER BY hour) - sum(more) AS held
+                FROM step GROUP BY membership_key, hour, status
+            ) AS running
+            GROUP BY membership_key, hour
         )
         SELECT membership.membership_id || ' at ' || hour
-        FROM counted JOIN totals USING (membership_key, hour)
+        FROM counted JOIN hours USING (membership_key, hour)
         FULL JOIN cleanrooms_etl.status_hour AS stored USING (membership_key, hour)
         JOIN cleanrooms_etl.membership USING (membership_key)
-        WHERE hour < coalesce(membership.uncounted_hours_from, 'infinity') AND (
-            (stored.entered, stored.most_open) IS DISTINCT FROM (counted.entered, totals.most_open)
-            OR NOT stored.held @> counted.held
-            OR totals.jobs <> (SELECT sum(each.value::bigint) FROM jsonb_each_text(stored.held) AS each)
+        -- A status that came later has no number in the rows before it.
+        CROSS JOIN LATERAL (
+            SELECT coalesce(jsonb_object_agg(key, value), '{}') AS held FROM jsonb_each(counted.held)
+            WHERE value <> '0' OR stored.held ? key
+        ) AS needed
+        WHERE (membership.uncounted_hours_from IS NULL OR hour < membership.uncounted_hours_from) AND (
+            (stored.entered, stored.most_open, stored.held)
+            IS DISTINCT FROM (counted.entered, hours.most_open, needed.held)
         )
         """,
     ),

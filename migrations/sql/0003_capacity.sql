@@ -19,7 +19,9 @@ FROM (
         open.jobs AS open_jobs,
         greatest(calendar.most_open, open.jobs) AS most_open_jobs,
         CASE WHEN calendar.account_id IS NOT NULL THEN
-            sum(open.jobs) OVER (PARTITION BY calendar.account_id, calendar.region, calendar.hour)::bigint
+            coalesce(sum(open.jobs) FILTER (WHERE calendar.configured) OVER (
+                PARTITION BY calendar.account_id, calendar.region, calendar.hour
+            ), 0)::bigint
         END AS account_open_jobs
     FROM cleanrooms_etl.calendar
     CROSS JOIN LATERAL (SELECT cleanrooms_etl.open_jobs(calendar.held) AS jobs) AS open
@@ -33,7 +35,7 @@ COMMENT ON COLUMN cleanrooms.capacity.account_id IS 'Its AWS account, once its r
 COMMENT ON COLUMN cleanrooms.capacity.open_jobs IS 'Jobs of the membership that were pending or in progress when the hour began';
 COMMENT ON COLUMN cleanrooms.capacity.most_open_jobs IS 'The most that were so at once in the hour';
 COMMENT ON COLUMN cleanrooms.capacity.quota IS 'Open jobs that AWS allows the membership, as configured (quota.membership, 5 unless set)';
-COMMENT ON COLUMN cleanrooms.capacity.quota_used IS 'most_open_jobs / quota: 1 is all of it';
-COMMENT ON COLUMN cleanrooms.capacity.account_open_jobs IS 'Open jobs of all memberships of the account in the Region that are tracked here, when the hour began; null: the account is not known';
+COMMENT ON COLUMN cleanrooms.capacity.quota_used IS 'most_open_jobs / quota, so at the fullest: 1 is all of it';
+COMMENT ON COLUMN cleanrooms.capacity.account_open_jobs IS 'Open jobs, when the hour began, of those memberships of the account in the Region that are configured here; null: the account is not known';
 COMMENT ON COLUMN cleanrooms.capacity.account_quota IS 'Open jobs that AWS allows the account in the Region, as configured (quota.account, 10 unless set)';
-COMMENT ON COLUMN cleanrooms.capacity.account_quota_used IS 'account_open_jobs / account_quota: 1 is all of it';
+COMMENT ON COLUMN cleanrooms.capacity.account_quota_used IS 'account_open_jobs / account_quota, so when the hour began: 1 is all of it';

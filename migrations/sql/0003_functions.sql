@@ -2,7 +2,9 @@
 
 CREATE FUNCTION cleanrooms_etl.job_id(job_arn text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN substr(job_arn, strpos(job_arn, 'trained-model-inference-job/') + length('trained-model-inference-job/'));
+RETURN CASE WHEN strpos(job_arn, 'trained-model-inference-job/') > 0
+    THEN substr(job_arn, strpos(job_arn, 'trained-model-inference-job/') + length('trained-model-inference-job/'))
+END;
 
 COMMENT ON FUNCTION cleanrooms_etl.job_id IS 'The last part of a job''s ARN; a regular expression would take ten times as long';
 
@@ -23,6 +25,12 @@ RETURN CASE
 END::double precision;
 
 COMMENT ON FUNCTION cleanrooms_etl.seconds_between IS 'Seconds from one moment to a later one, never negative; null where one is not known';
+
+CREATE FUNCTION cleanrooms_etl.hour_before(moment timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN date_trunc('hour', moment - interval '1 microsecond', 'UTC');
+
+COMMENT ON FUNCTION cleanrooms_etl.hour_before IS 'The last hour, in UTC, that began before a moment';
 
 CREATE FUNCTION cleanrooms_etl.is_open(status text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -52,7 +60,7 @@ RETURN (coalesce(from_status, ''), to_status) IN (
     ('CANCEL_IN_PROGRESS', 'CANCEL_FAILED')
 );
 
-COMMENT ON FUNCTION cleanrooms_etl.is_direct IS 'Whether a change is one of those that nearly all are: from one status to the next. It is told at once, what others skipped takes twenty times as long';
+COMMENT ON FUNCTION cleanrooms_etl.is_direct IS 'Whether a change is a usual one, from one status to the next: a cheap test, where skipped_states costs twenty times as much';
 
 CREATE FUNCTION cleanrooms_etl.skipped_states(from_status text, to_status text) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -63,7 +71,10 @@ RETURN CASE
         FROM unnest(cleanrooms_etl.way_to(to_status)) WITH ORDINALITY AS passed (status, place)
         WHERE from_status IS NULL
             -- Null, so none, where the way to from_status is not known.
-            OR (passed.status <> from_status AND passed.status <> ALL (cleanrooms_etl.way_to(from_status)))
+            OR (passed.status <> from_status AND passed.status <> ALL (cleanrooms_etl.way_to(from_status))
+                -- A job may be cancelled before it starts, or while it runs.
+                AND (passed.status <> 'CREATE_IN_PROGRESS'
+                    OR from_status NOT IN ('CANCEL_PENDING', 'CANCEL_IN_PROGRESS', 'INACTIVE', 'CANCEL_FAILED')))
         ORDER BY passed.place
     )
 END;

@@ -25,8 +25,10 @@ CROSS JOIN LATERAL (VALUES
     (
         'regression',
         moved.to_status = ANY (cleanrooms_etl.way_to(moved.from_status))
-            OR moved.from_status IN ('ACTIVE', 'CREATE_FAILED', 'INACTIVE', 'CANCEL_FAILED')
-            AND moved.to_status <> 'NOT_LISTED',
+            OR (moved.from_status IN ('ACTIVE', 'CREATE_FAILED', 'INACTIVE', 'CANCEL_FAILED')
+                AND moved.to_status <> 'NOT_LISTED')
+            OR (moved.from_status IN ('CANCEL_PENDING', 'CANCEL_IN_PROGRESS')
+                AND moved.to_status = 'CREATE_IN_PROGRESS'),
         'went from ' || moved.from_status || ' to ' || moved.to_status
             || ', against the order of a job''s life: AWS may have shown one of them late or wrongly'
     ),
@@ -41,7 +43,7 @@ CROSS JOIN LATERAL (VALUES
         CASE
             WHEN moved.to_status = 'NOT_LISTED'
                 THEN 'AWS lists the job no more and says of no moment when that began: changed_time is when we missed it first'
-            ELSE 'AWS''s updateTime did not move with the status: changed_time is when we saw it'
+            ELSE 'AWS''s updateTime tells no moment for it: changed_time is when we saw it'
         END
     ),
     (

@@ -86,7 +86,7 @@ COMMENT ON COLUMN cleanrooms.job_timings.queue_seconds_upper IS 'It was no more 
 COMMENT ON COLUMN cleanrooms.job_timings.run_seconds IS 'Seconds that it ran: from its first CREATE_IN_PROGRESS to the last time that it left it; null where that was not seen';
 COMMENT ON COLUMN cleanrooms.job_timings.run_seconds_lower IS 'It was no less than this: the windows of its two ends at their closest';
 COMMENT ON COLUMN cleanrooms.job_timings.run_seconds_upper IS 'It was no more than this: the windows of its two ends at their farthest';
-COMMENT ON COLUMN cleanrooms.job_timings.cancel_seconds IS 'Seconds that it took to be cancelled, or to fail to be: from its first CANCEL_PENDING or CANCEL_IN_PROGRESS to its end; null where that was not seen';
+COMMENT ON COLUMN cleanrooms.job_timings.cancel_seconds IS 'Seconds that it took to be cancelled, or to fail to be: from its first CANCEL_PENDING or CANCEL_IN_PROGRESS to INACTIVE or CANCEL_FAILED; null where that was not seen';
 COMMENT ON COLUMN cleanrooms.job_timings.cancel_seconds_lower IS 'It was no less than this: the windows of its two ends at their closest';
 COMMENT ON COLUMN cleanrooms.job_timings.cancel_seconds_upper IS 'It was no more than this: the windows of its two ends at their farthest';
 COMMENT ON COLUMN cleanrooms.job_timings.total_seconds IS 'Seconds that it took: from createTime to its end; null where that was not seen';

@@ -24,8 +24,8 @@ BEGIN ATOMIC
         held.trained_model_arn,
         held.status,
         held.valid_from,
-        extract(epoch FROM moment - held.valid_from)::double precision,
-        held.status IN ('CREATE_PENDING', 'CREATE_IN_PROGRESS', 'CANCEL_PENDING', 'CANCEL_IN_PROGRESS'),
+        cleanrooms_etl.seconds_between(held.valid_from, moment),
+        cleanrooms_etl.is_open(held.status),
         held.status <> 'NOT_LISTED',
         held.not_before,
         held.time_basis

@@ -1,15 +1,16 @@
 -- What a sync keeps in the job's row from now on, read from the history of the jobs that are there already.
-WITH seen AS (
-    SELECT
-        *,
-        lag(to_status) OVER (PARTITION BY job_key ORDER BY changed_time) AS listed_before
+WITH seen AS ( -- in statuses that are known: what others mean for a job's end is not
+    SELECT *, lag(to_status) OVER (PARTITION BY job_key ORDER BY changed_time) AS known_before
     FROM cleanrooms_etl.status_transition
-    WHERE to_status <> 'NOT_LISTED'
+    WHERE to_status IN (
+        'CREATE_PENDING', 'CREATE_IN_PROGRESS', 'ACTIVE', 'CREATE_FAILED',
+        'CANCEL_PENDING', 'CANCEL_IN_PROGRESS', 'INACTIVE', 'CANCEL_FAILED'
+    )
 ),
 ended AS (
     SELECT DISTINCT ON (job_key) job_key, to_status, changed_time, not_before
     FROM seen
-    WHERE listed_before IS DISTINCT FROM to_status -- listed again as it was, it had not ended anew
+    WHERE known_before IS DISTINCT FROM to_status -- seen again as it was, it had not ended anew
     ORDER BY job_key, changed_time DESC
 ),
 started AS (

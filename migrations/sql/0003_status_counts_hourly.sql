@@ -1,5 +1,6 @@
 -- What status_hour holds, made anew for the hours that are not in it yet: from what was held when they began, which
--- the first row that is not before them tells, and the changes since.
+-- the first row that is not before them tells, and the changes since. A change at the very start of an hour belongs
+-- to what was held then, as in jobs_as_of; so it counts as of the hour before, but as entered in its own.
 --
 -- A function, which Postgres plans by itself and only when it is needed: within the views its plan would be twenty
 -- times theirs, and its guessed costs would have the server compile it first. It reads with its owner's rights, as a
@@ -15,7 +16,13 @@ BEGIN ATOMIC
         ORDER BY hour LIMIT 1
     ),
     moved AS (
-        SELECT date_trunc('hour', changed_time, 'UTC') AS hour, changed_time, from_status, to_status
+        SELECT
+            cleanrooms_etl.hour_before(changed_time) AS hour_before,
+            date_trunc('hour', changed_time, 'UTC') AS hour,
+            changed_time,
+            from_status,
+            to_status,
+            (changed_time > since)::integer AS one -- what changed at that very moment is held then: in the base
         FROM cleanrooms_etl.status_transition
         WHERE membership_key = owner AND changed_time >= since
     ),
@@ -23,12 +30,16 @@ BEGIN ATOMIC
         SELECT '-infinity' AS hour, held.key AS status, 0 AS entered, held.value::integer AS more
         FROM base CROSS JOIN jsonb_each_text(base.held) AS held
         UNION ALL
-        SELECT hour, to_status, 1, 1 FROM moved
+        SELECT hour, to_status, 1, 0 FROM moved
         UNION ALL
-        SELECT hour, from_status, 0, -1 FROM moved WHERE from_status IS NOT NULL
+        SELECT hour_before, to_status, 0, one FROM moved WHERE one = 1
+        UNION ALL
+        SELECT hour_before, from_status, 0, -one FROM moved WHERE one = 1 AND from_status IS NOT NULL
         UNION ALL
         SELECT hours.hour, statuses.status, 0, 0 -- each row has a number for each status
-        FROM (SELECT hour FROM moved UNION SELECT 'infinity') AS hours
+        FROM (
+            SELECT hour FROM moved UNION SELECT hour_before FROM moved WHERE one = 1 UNION SELECT 'infinity'
+        ) AS hours
         CROSS JOIN (
             SELECT to_status AS status FROM moved
             UNION SELECT from_status FROM moved WHERE from_status IS NOT NULL
@@ -49,9 +60,9 @@ BEGIN ATOMIC
             NULL,
             NULL,
             NULL,
-            coalesce((SELECT cleanrooms_etl.open_jobs(held) FROM base), 0) + sum(
+            coalesce((SELECT cleanrooms_etl.open_jobs(held) FROM base), 0) + sum(one * (
                 cleanrooms_etl.is_open(to_status)::integer - coalesce(cleanrooms_etl.is_open(from_status)::integer, 0)
-            ) OVER (ORDER BY changed_time) -- those of one instant all together
+            )) OVER (ORDER BY changed_time) -- those of one instant all together
         FROM moved
     )
     SELECT
@@ -74,14 +85,15 @@ WHERE membership.uncounted_hours_from IS NOT NULL;
 
 COMMENT ON VIEW cleanrooms_etl.uncounted_hour IS 'Rows of status_hour for the hours from uncounted_hours_from on, as the history has them now';
 
--- Each hour of each membership since its first change, with what its jobs held when it began. Nothing changed between
--- an hour and the next one that has a row, so that row tells it. By the stored rows, and after them by the uncounted
+-- Each hour of each membership since its first change, with what its jobs held when it began. Nothing changed from
+-- then until the next hour that has a row began, so that row tells it. By the stored rows, and after them by the uncounted
 -- ones, of which there are none but while a sync is under way.
 CREATE VIEW cleanrooms_etl.calendar AS
 SELECT
     membership.membership_id,
     membership.region,
     membership.account_id,
+    membership.configured,
     membership.open_jobs_quota,
     membership.account_open_jobs_quota,
     occurring.statuses,
@@ -96,21 +108,21 @@ CROSS JOIN LATERAL (
         SELECT jsonb_object_keys(held) FROM cleanrooms_etl.status_hour
         WHERE membership_key = membership.membership_key AND hour = 'infinity'
         UNION
-        SELECT jsonb_object_keys(held) FROM cleanrooms_etl.uncounted_hour
-        WHERE membership_key = membership.membership_key AND hour = 'infinity'
+        SELECT to_status FROM cleanrooms_etl.status_transition
+        WHERE membership_key = membership.membership_key AND changed_time >= membership.uncounted_hours_from
     ) AS known
 ) AS occurring
+CROSS JOIN LATERAL (
+    SELECT date_trunc('hour', min(changed_time), 'UTC') AS hour FROM cleanrooms_etl.status_transition
+    WHERE membership_key = membership.membership_key
+) AS first
 CROSS JOIN LATERAL (
     SELECT
         hours.hour,
         next.held,
         CASE WHEN next.hour = hours.hour THEN next.entered ELSE '{}' END AS entered,
         CASE WHEN next.hour = hours.hour THEN next.most_open END AS most_open
-    FROM (
-        SELECT min(hour) AS hour FROM cleanrooms_etl.status_hour
-        WHERE membership_key = membership.membership_key
-    ) AS first
-    CROSS JOIN LATERAL generate_series(
+    FROM generate_series(
         first.hour,
         least(date_trunc('hour', now(), 'UTC'), membership.uncounted_hours_from - interval '1 hour'),
         interval '1 hour'
@@ -132,7 +144,7 @@ CROSS JOIN LATERAL (
         WHERE membership_key = membership.membership_key
     ) AS next
     CROSS JOIN LATERAL generate_series(
-        coalesce(next.last_hour + interval '1 hour', next.hour),
+        greatest(first.hour, coalesce(next.last_hour + interval '1 hour', next.hour)),
         least(next.hour, date_trunc('hour', now(), 'UTC')),
         interval '1 hour'
     ) AS hours (hour)

@@ -11,8 +11,12 @@ SELECT
     sum(cleanrooms_etl.seconds_between(
         opened.changed_time,
         coalesce(closed.not_before, least(now(), greatest(
-            job.update_time,
+            CASE WHEN job.status <> 'NOT_LISTED' THEN job.update_time ELSE opened.changed_time END,
             CASE
+                WHEN opened.run_id > ( -- the last complete listing still showed the status before
+                    SELECT max(run.run_id) FROM cleanrooms_etl.sync_run AS run
+                    WHERE run.membership_key = membership.membership_key AND run.outcome = 'complete'
+                ) THEN NULL
                 WHEN job.stale_runs > 0 THEN NULL
                 WHEN job.digest IS NULL THEN job.last_listed_at
                 WHEN (membership.listed_model_arn = job.trained_model_arn OR membership.listed_model_arn IS NULL)

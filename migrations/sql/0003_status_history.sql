@@ -9,7 +9,7 @@ SELECT
     opened.changed_time AS valid_from,
     NULL::timestamptz AS valid_to,
     true AS is_current,
-    extract(epoch FROM now() - opened.changed_time)::double precision AS seconds,
+    cleanrooms_etl.seconds_between(opened.changed_time, now()) AS seconds,
     opened.from_status AS previous_status,
     NULL AS next_status,
     opened.not_before,

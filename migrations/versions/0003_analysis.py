@@ -50,6 +50,7 @@ FUNCTIONS = tuple(
         "counted_hours",
         "skipped_states",
         "is_direct",
+        "hour_before",
         "open_jobs",
         "is_open",
         "seconds_between",
@@ -71,7 +72,9 @@ MILESTONES: tuple[sa.Column[Any], ...] = (
     sa.Column("ended_time", _Moment, comment="Entry to ended_status"),
     sa.Column("ended_not_before", _Moment, comment="Start of the window that holds the true moment"),
     sa.Column(
-        "ended_status", sa.Text(), comment="AWS's last word, if that is an end; null: the job has not ended"
+        "ended_status",
+        sa.Text(),
+        comment="The status that it ended with; null: it has not ended",
     ),
 )
 MEMBERSHIP: tuple[sa.Column[Any], ...] = (
@@ -112,6 +115,13 @@ def upgrade() -> None:
     _create_rollups()
     _fill()
     op.alter_column("status_transition", "membership_key", nullable=False, schema=SCHEMA)
+    _create_indexes()
+    for file in FILES:
+        op.execute((SQL / f"0003_{file}.sql").read_text("utf-8"))
+    _count()
+
+
+def _create_indexes() -> None:
     op.create_index(
         op.f("ix_status_transition_membership_key_changed_time"),
         "status_transition",
@@ -133,8 +143,15 @@ def upgrade() -> None:
     op.create_index(
         "ix_inference_job_open", "inference_job", ["membership_key"], schema=SCHEMA, postgresql_where=sa.text(OPEN)
     )
-    for file in FILES:
-        op.execute((SQL / f"0003_{file}.sql").read_text("utf-8"))
+    _turn_key("membership_key", "job_arn", "job_arn", "membership_key")
+
+
+def _turn_key(old_first: str, old_second: str, first: str, second: str) -> None:
+    """Let the unique key of jobs begin with the other column."""
+    op.drop_constraint(f"uq_inference_job_{old_first}_{old_second}", "inference_job", schema=SCHEMA)
+    op.create_unique_constraint(
+        op.f(f"uq_inference_job_{first}_{second}"), "inference_job", [first, second], schema=SCHEMA
+    )
 
 
 def _create_rollups() -> None:
@@ -199,15 +216,24 @@ def _fill() -> None:
     op.execute("ALTER TABLE cleanrooms_etl.status_transition ENABLE TRIGGER append_only")
     op.execute((SQL / "0003_milestones.sql").read_text("utf-8"))
     op.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    # The rollups are filled by the next sync of each membership; until then the views count by themselves.
-    op.execute(
-        "UPDATE cleanrooms_etl.membership SET uncounted_hours_from = ("
-        " SELECT date_trunc('hour', min(moved.changed_time), 'UTC') FROM cleanrooms_etl.status_transition AS moved"
-        " WHERE moved.membership_key = membership.membership_key),"
-        " uncounted_weeks_from = ("
-        " SELECT date_trunc('week', min(job.create_time), 'UTC') FROM cleanrooms_etl.inference_job AS job"
-        " WHERE job.membership_key = membership.membership_key)"
-    )
+
+
+def _count() -> None:
+    """Count all hours and weeks, as the end of a sync does from now on."""
+    op.execute("""
+        UPDATE cleanrooms_etl.membership AS its SET
+            uncounted_hours_from = (
+                SELECT cleanrooms_etl.hour_before(min(moved.changed_time))
+                FROM cleanrooms_etl.status_transition AS moved WHERE moved.membership_key = its.membership_key
+            ),
+            uncounted_weeks_from = (
+                SELECT date_trunc('week', min(job.create_time), 'UTC')
+                FROM cleanrooms_etl.inference_job AS job WHERE job.membership_key = its.membership_key
+            )
+    """)
+    for table, view in (("status_hour", "uncounted_hour"), ("model_week", "uncounted_week")):
+        op.execute(f"INSERT INTO cleanrooms_etl.{table} SELECT * FROM cleanrooms_etl.{view}")  # noqa: S608
+    op.execute("UPDATE cleanrooms_etl.membership SET uncounted_hours_from = NULL, uncounted_weeks_from = NULL")
 
 
 def downgrade() -> None:
@@ -223,6 +249,7 @@ def downgrade() -> None:
         "ix_inference_job_membership_key_create_time",
     ):
         op.drop_index(index, "inference_job", schema=SCHEMA)
+    _turn_key("job_arn", "membership_key", "membership_key", "job_arn")
     op.drop_column("status_transition", "membership_key", schema=SCHEMA)  # its index goes with it
     for column in MILESTONES:
         op.drop_column("inference_job", column.name, schema=SCHEMA)
