@@ -11,12 +11,15 @@ from etl.local_postgres import LocalPostgres
 from etl.tables import SCHEMA, metadata
 
 _LOCK = 7_316_208_245  # any number that is ours: two upgrades at once run one after the other
+_PATIENCE = "30s"
 
 
 def run(connection: Connection) -> None:
     """Run the revisions asked for. A transaction-level lock serves behind a transaction pooler too."""
     with connection.begin():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        # While we wait for somebody's open transaction, everybody who comes after waits for us.
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         context.configure(
             connection=connection,

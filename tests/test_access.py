@@ -437,7 +437,13 @@ def test_a_role_may_have_any_name(name: str, database_url: str, log_in: Callable
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("public", "reserved"), ("pg_mine", "reserved"), ("", "zero-length"), ("é" * 32, "63 bytes at the most")],
+    [
+        ("public", "reserved"),
+        ("PUBLIC", "reserved"),
+        ("pg_mine", "reserved"),
+        ("", "zero-length"),
+        ("é" * 32, "63 bytes at the most"),
+    ],
 )
 def test_a_name_that_no_role_can_have_is_refused(name: str, reason: str, database_url: str) -> None:
     with pytest.raises(AccessError, match=reason):
@@ -455,6 +461,8 @@ def test_a_name_that_no_role_can_have_is_refused(name: str, reason: str, databas
             "member of pg_read_all_data, which reaches further",
         ),
         ("CREATE ROLE x; GRANT pg_execute_server_program TO x", "run REVOKE pg_execute_server_program FROM x"),
+        ("CREATE ROLE x; GRANT pg_signal_backend TO x", "run REVOKE pg_signal_backend FROM x"),
+        ("CREATE ROLE x; GRANT CREATE ON DATABASE {database} TO x", r"CREATE on test_\d+ \(given to x\)"),
         ("CREATE ROLE x; ALTER DATABASE {database} OWNER TO x", r"may become, the owner \(x\)"),
         (
             "CREATE ROLE x; ALTER VIEW cleanrooms.sync_runs OWNER TO other; GRANT other TO x",
@@ -579,6 +587,7 @@ def test_who_may_set_nothing_for_a_role_gives_the_rights_and_leaves_the_rest(
     assert given.left == [
         f"ALTER ROLE analyst IN DATABASE {name} SET default_transaction_read_only = 'on'",
         f"ALTER ROLE analyst IN DATABASE {name} SET statement_timeout = '60s'",
+        f"ALTER ROLE analyst IN DATABASE {name} SET idle_in_transaction_session_timeout = '600s'",
     ]
     may = "SELECT has_table_privilege('analyst', 'cleanrooms.open_jobs', 'SELECT')"
     assert (admin.run(may), given.can_log_in) == ([(True,)], False)

@@ -55,6 +55,8 @@ _FORBIDDEN, _WRONG = "42501", "42"  # SQLSTATE: insufficient privilege, and the 
 _SHOWN = 3  # rights that are too much: more would make no line
 
 _READ_ONLY, _TIMEOUT = "default_transaction_read_only", "statement_timeout"
+_IDLE = "idle_in_transaction_session_timeout"  # a transaction that somebody has forgotten holds up a migration
+_IDLE_FOR = "600s"
 
 _ROLE = text("""
 SELECT oid, rolname, quote_ident(rolname) AS name, rolsuper, rolcreaterole, rolreplication, rolcanlogin,
@@ -71,7 +73,8 @@ FROM pg_namespace WHERE nspname = :schema
 _FAR_REACHING = text("""
 SELECT rolname FROM pg_roles
 WHERE rolname IN ('pg_read_all_data', 'pg_write_all_data', 'pg_maintain', 'pg_read_server_files',
-    'pg_write_server_files', 'pg_execute_server_program') AND pg_has_role(CAST(:role AS name), oid, 'MEMBER')
+    'pg_write_server_files', 'pg_execute_server_program', 'pg_signal_backend')
+    AND pg_has_role(CAST(:role AS name), oid, 'MEMBER')
 ORDER BY 1
 """)
 _DEFAULTS = text("""
@@ -117,6 +120,8 @@ def _owner(connection: Connection) -> RowMapping:
 def _create(connection: Connection, role: str) -> Iterator[Step]:
     if len(role.encode()) > _LONGEST_NAME:
         raise AccessError(f"the name of a role has {_LONGEST_NAME} bytes at the most")
+    if role.lower() == "public":
+        raise AccessError("PUBLIC is reserved for everybody: name a role for those who are to read")
     if connection.execute(_ROLE, {"role": role}).first():
         return
     name = connection.execute(text("SELECT quote_ident(:role)"), {"role": role}).scalar_one()
@@ -176,9 +181,9 @@ def _defaults(connection: Connection, grantee: RowMapping, owner: RowMapping) ->
 
 def _settings(connection: Connection, grantee: RowMapping, timeout: timedelta | None) -> Iterator[Step]:
     """Keep a reader from accidents; a writer is rid of what it had as a reader."""
-    wanted: Mapping[str, str | None] = {_READ_ONLY: None, _TIMEOUT: None}
+    wanted: Mapping[str, str | None] = {_READ_ONLY: None, _TIMEOUT: None, _IDLE: None}
     if timeout is not None:
-        wanted = {_READ_ONLY: "on", _TIMEOUT: f"{timeout.total_seconds():.0f}s"}
+        wanted = {_READ_ONLY: "on", _TIMEOUT: f"{timeout.total_seconds():.0f}s", _IDLE: _IDLE_FOR}
     entries = connection.execute(_SETTINGS, {"grantee": grantee["oid"]}).scalars()
     found = dict(entry.split("=", 1) for entry in entries)
     here = connection.execute(text("SELECT quote_ident(current_database())")).scalar_one()

@@ -79,7 +79,7 @@ ORDER BY kind IN ('DATABASE', 'SCHEMA') DESC, name, privilege
 _HELD = text(f"""{_OBJECT}
 SELECT kind, name, privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
 FROM object CROSS JOIN aclexplode(acl)
-WHERE kind NOT IN ('DATABASE', 'FUNCTION')
+WHERE kind <> 'FUNCTION' AND (kind <> 'DATABASE' OR privilege_type = 'CREATE')
     AND (grantee = 0 OR pg_has_role(CAST(:role AS name), grantee, 'MEMBER'))
 ORDER BY name, privilege_type
 """)  # noqa: S608 - likewise
@@ -134,7 +134,7 @@ def lacking(connection: Connection, role: str, needed: Iterable[Right]) -> list[
 
 
 def held(connection: Connection, role: str) -> list[Held]:
-    """Return each right on schemas, tables and sequences of ours that a role can make use of."""
+    """Return each right that a role can make use of on what is ours, and to make schemas beside it."""
     return [Held(Right(*right), holder) for *right, holder in connection.execute(_HELD, {"role": role})]
 
 
