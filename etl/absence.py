@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Executable,
     Interval,
     Select,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     update,
 )
@@ -79,8 +81,6 @@ def missing_jobs() -> Select[int, str, int, bool]:
     tenth of the memory of a list.
     """
     job = inference_job.c
-    keys = cast(bindparam("shown_keys", type_=Text), ARRAY(BigInteger))
-    shown = func.unnest(keys).column_valued("shown_key")
     since = func.coalesce(job.absent_since, func.now())
     return (
         select(
@@ -90,9 +90,15 @@ def missing_jobs() -> Select[int, str, int, bool]:
             since <= func.now() - bindparam("grace", type_=Interval),
         )
         .where(job.membership_key == bindparam("owner"), job.status != NOT_LISTED)
-        .where(~select(shown).where(shown == job.job_key).exists())
+        .where(_is_not_shown())
         .order_by(job.job_key)
     )
+
+
+def _is_not_shown() -> ColumnElement[bool]:
+    keys = cast(bindparam("shown_keys", type_=Text), ARRAY(BigInteger))
+    shown = func.unnest(keys).column_valued("shown_key")
+    return ~select(shown).where(shown == inference_job.c.job_key).exists()
 
 
 def tracked_jobs() -> Select[int]:
@@ -124,6 +130,25 @@ def count_missing() -> Executable:
             digest=None,
             changed_at=func.now(),
         )
+    )
+
+
+def forget_unshown() -> Executable:
+    """Return the statement for the jobs of one model, or version, that a complete listing of it did not show.
+
+    Such a listing says nothing of absence, but it is no witness of them either: what showed each last is
+    remembered, before the membership's `listed_at` moves to this listing. Parameters: owner, shown_keys, model,
+    version (null: all versions).
+    """
+    job = inference_job.c
+    version = bindparam("version", type_=Text)
+    return (
+        update(inference_job)
+        .where(job.membership_key == bindparam("owner"), membership.c.membership_key == job.membership_key)
+        .where(job.trained_model_arn == bindparam("model"))
+        .where(or_(version.is_(None), job.trained_model_version_identifier == version))
+        .where(job.status != NOT_LISTED, job.digest.is_not(None), _is_not_shown())
+        .values(last_listed_at=last_complete_listing(job), digest=None, changed_at=func.now())
     )
 
 

@@ -218,12 +218,11 @@ class Syncing:
             self._believable[key] = older
 
     def _count_up(self) -> None:
-        """Count what the batches have changed, with a whole lease before it: of a first sync that takes seconds.
+        """Count what the batches have changed, in a transaction of its own: of a first sync it takes seconds.
 
         A run that was broken off leaves it to the next one, and the views count by themselves meanwhile.
         """
         if self.counts.jobs_new or self.counts.jobs_changed:
-            self._writer.write(lambda _: None)
             self._writer.write(lambda connection: rollups.count_up(connection, self._run.membership_key))
 
     def _finish(self) -> None:
@@ -234,6 +233,8 @@ class Syncing:
 
         def work(connection: Connection) -> store.Counts:
             store.record_absence(connection, self._run, missing, gone, alive)
+            if not self._scope.is_whole:
+                store.record_unshown(connection, self._run, self._shown + self._stale, self._scope)
             store.record_stale(connection, self._run, stale)
             settled = store.settle(connection, self._run, believed, believe=True) if believed else None
             store.record_listing(connection, self._run, self._scope)

@@ -204,6 +204,14 @@ def record_absence(
         connection.execute(absence.acquit(), {"keys": alive})
 
 
+def record_unshown(connection: Connection, run: Run, shown: Sequence[int], scope: Scope) -> None:
+    """Remember what showed those jobs last that a complete listing of this scope could show, and did not."""
+    parameters = {"owner": run.membership_key, "shown_keys": _literal(shown)}
+    connection.execute(
+        absence.forget_unshown(), parameters | {"model": scope.model_arn, "version": scope.model_version}
+    )
+
+
 def record_stale(connection: Connection, run: Run, stale: Iterable[int]) -> None:
     """Count a complete listing that showed older states of these jobs, and of these only."""
     keys = list(stale)

@@ -4,7 +4,7 @@ It shares nothing with the product. It knows neither bytes nor digests nor batch
 of what was read of jobs, and each is compared with what is stored, one after the other.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -93,10 +93,13 @@ class Listing:
     batches: Sequence[Sequence[Version | None]]
     """The items as they were read, by transaction; None: one that was malformed."""
     is_unbroken: bool = True
-    is_whole: bool = True
-    """Whether no filter kept jobs out of it."""
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """What the fields of jobs must be for it to show them."""
     exists: Callable[[str], bool | None] = lambda _: True
     """AWS's answer about a single job: None: we may not ask. Raises LookupError where it gives none."""
+
+    def could_show(self, version: Version) -> bool:
+        return all(version.fields[name] == value for name, value in self.filters.items())
 
     @property
     def is_complete(self) -> bool:
@@ -263,8 +266,10 @@ class _Run:
             elif arn in self._shown_older:
                 self._finish_stale(stored, self._shown_older[arn])
             else:
-                self.records[arn] = replace(stored, stale_runs=0, held_at=None)
-        if self.listing.is_whole:
+                is_missed = stored.status != NOT_LISTED and self.listing.could_show(stored.version)
+                was_missed = stored.was_missed or is_missed
+                self.records[arn] = replace(stored, stale_runs=0, held_at=None, was_missed=was_missed)
+        if not self.listing.filters:
             self._finish_absence()
 
     def _finish_stale(self, stored: Record, shown: Version) -> None:

@@ -332,6 +332,19 @@ def test_a_filtered_listing_says_nothing_of_any_absence(
     assert endpoint.counts[GET] == 0
 
 
+def test_a_filtered_listing_that_should_show_a_job_and_does_not_is_no_witness_of_it(
+    make_etl: MakeEtl, etl: Etl, world: World, membership: Membership, job: Job
+) -> None:
+    sync(etl)
+    world.remove(membership, job)
+    sync(filtered(make_etl, membership, job.trained_model_arn))
+    sync(etl, 2)
+    with_it, without_it, *_ = [run["started_at"] for run in runs(etl)]
+    (_, absence) = transitions(etl, job)
+    assert absence["to_status"] == "NOT_LISTED"
+    assert absence["not_before"] == with_it < without_it
+
+
 def test_filtered_listings_in_between_leave_the_count_as_it_is(
     make_etl: MakeEtl, world: World, membership: Membership, job: Job
 ) -> None:

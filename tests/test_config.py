@@ -34,6 +34,9 @@ deadline = "5m"
 every = "6h"
 [daemon]
 listen = "[::1]:9000"
+[quota]
+membership = 6
+account = 20
 [[membership]]
 id = "{ID}"
 region = "us-gov-west-1"
@@ -42,6 +45,8 @@ external_id = "between-us"
 trained_model_arn = "{MODEL}"
 trained_model_version_identifier = "{OTHER_ID}"
 every = "30m"
+quota = 8
+account_quota = 40
 """
 
 
@@ -90,8 +95,11 @@ def test_every_setting_of_the_file_is_taken(tmp_path: Path) -> None:
             "trained_model_version_identifier": OTHER_ID,
             "every": timedelta(minutes=30),
             "cron": None,
+            "quota": 8,
+            "account_quota": 40,
         }
     ]
+    assert (config.quota.membership, config.quota.account) == (6, 20)
 
 
 def test_what_is_left_out_has_the_default_of_the_contract() -> None:
@@ -108,6 +116,7 @@ def test_what_is_left_out_has_the_default_of_the_contract() -> None:
     assert config.daemon.listen == "127.0.0.1:9464"
     assert (config.sync.absence_grace, config.sync.lease) == (timedelta(minutes=5), timedelta(minutes=2))
     assert config.schedule.interval == timedelta(minutes=15)
+    assert (config.quota.membership, config.quota.account) == (5, 10)
     assert config.memberships[0].model_dump(exclude_none=True) == membership()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import Etl, MakeEtl
 
-from etl import agenda, config, database, log, pace, sync
+from etl import agenda, config, database, log, pace, sync, tables
 from etl.config import Config
 from etl.daemon import Daemon
 from etl.demo.answers import error
@@ -312,7 +312,7 @@ def test_a_schema_of_a_newer_release_stops_the_syncs(
         assert len(endpoint.requests) == asked
     reasons = [line["reason"] for line in daemon.lines("cannot sync, will try again")]
     assert reasons == [
-        "the database was migrated to revision 9999 by a newer release (this one knows 0002):"
+        f"the database was migrated to revision 9999 by a newer release (this one knows {tables.REVISION}):"
         " install that release here too"
     ]
 
@@ -324,7 +324,9 @@ def test_a_migration_that_only_adds_is_survived(make_daemon_etl: MakeEtl, member
         daemon.until(lambda: daemon.lines("synced"), "the first sync")
         for table in ("membership", "sync_run", "inference_job", "status_transition", "job_edit"):
             etl.execute(f"ALTER TABLE cleanrooms_etl.{table} ADD COLUMN news text DEFAULT 'none'")
-        etl.execute("UPDATE cleanrooms_etl.alembic_version SET version_num = '0002.1'")
+        etl.execute(
+            "UPDATE cleanrooms_etl.alembic_version SET version_num = :revision", revision=f"{tables.REVISION}.1"
+        )
         before = len(daemon.lines("synced"))
         daemon.until(lambda: len(daemon.lines("synced")) >= before + 2, "two more syncs")
     assert {line["outcome"] for line in daemon.lines("synced")} == {"complete"}

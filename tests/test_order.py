@@ -265,7 +265,7 @@ def test_a_listing_of_many_batches_is_stored_like_one(
     others = [world.create_job(membership) for _ in range(32)]
     report = etl.sync()
     batches = etl.query("SELECT max(batches) AS n FROM cleanrooms_etl.sync_run")[0]["n"]
-    assert (report.counts.pages, batches) == (9, 4)  # batches of 12, 12 and 9, and the end
+    assert (report.counts.pages, batches) == (9, 5)  # batches of 12, 12 and 9, the counts, and the end
     assert (report.counts.jobs_new, report.counts.jobs_unchanged, report.counts.transitions) == (32, 1, 32)
     assert all(statuses(etl, each) == ["CREATE_PENDING"] for each in others[::8])
     counts = etl.query("SELECT * FROM cleanrooms_etl.sync_run ORDER BY run_id")[-1]

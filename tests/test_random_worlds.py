@@ -281,7 +281,7 @@ class Syncer:
     def sync(self, home: int, answer: Answer) -> None:
         """Sync a membership, and claim that what is stored is what the model says."""
         before = self.stored
-        missed = {arn for arn, record in self.models[home].records.items() if record.was_missed}
+        missed = self._missed(home)
         ScriptedListing.answers[self.ids[home]] = answer
         settings = self._config()
         with patch.object(run, "BATCH_ITEMS", answer.batch_items):
@@ -289,6 +289,9 @@ class Syncer:
         self.stored = snapshot(self.connection, self.ids)
         self._check_against_model(home, answer, report.run_id)
         self._check_rows_written(home, before, missed)
+
+    def _missed(self, home: int) -> set[str]:
+        return {arn for arn, record in self.models[home].records.items() if record.was_missed}
 
     def check_whole(self) -> None:
         """Claim what takes a look at everything: that the product's own checks and the views find all in order."""
@@ -299,8 +302,8 @@ class Syncer:
         with self.connection.begin():
             found = text("SELECT * FROM cleanrooms_etl.sync_run WHERE run_id = :run")
             run = self.connection.execute(found, {"run": run_id}).one()
-        is_whole = not self.filters[home]
-        listing = Listing(run.started_at, list(answer.batches()), answer.is_unbroken, is_whole, answer.exists)
+        filters = self.filters[home]
+        listing = Listing(run.started_at, list(answer.batches()), answer.is_unbroken, filters, answer.exists)
         tally = self.models[home].sync(listing, _moments(run, self.records(home).values()))
         wrong = differences(self.stored[self.ids[home]], self.models[home].records)
         assert not wrong, "\n".join(wrong)
@@ -315,12 +318,16 @@ class Syncer:
     def _check_rows_written(self, home: int, before: Snapshot, missed: set[str]) -> None:
         """Claim that no row was written but to say something else, and none of another membership.
 
-        A job that was missed may be written when it is seen again, though its absence was forgotten before.
+        A job that was missed may be written when it is seen again, though its absence was forgotten before; and
+        when it is missed first, to remember what showed it last.
         """
+        may_be_written = missed | self._missed(home)
         for id_, jobs in before.items():
             for arn, old in jobs.items():
                 new = self.stored[id_][arn]
-                assert new == old or (id_ == self.ids[home] and (new.record != old.record or arn in missed)), arn
+                assert new == old or (
+                    id_ == self.ids[home] and (new.record != old.record or arn in may_be_written)
+                ), arn
 
     def _check_views(self) -> None:
         """Claim that the intervals that analysts see join without gap or overlap."""

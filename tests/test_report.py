@@ -216,8 +216,8 @@ def test_over_days_what_was_open_is_the_mean_of_the_hours(lived: Etl) -> None:
     of_a_year = facts_of(lived, Asked(MIDNIGHT, MIDNIGHT + 6 * DAY_LONG))
     held = {row["moment"]: row["jobs"] for row in of_a_year.held if row["status"] == "CREATE_PENDING"}
     assert of_a_year.step == DAY
-    # Of the hours from noon on, eleven begin with one job waiting; at noon none was seen yet.
-    assert (held[MIDNIGHT], held[MIDNIGHT + DAY_LONG]) == (11 / 24, 1)
+    # At noon three jobs wait, and one of them when each of the eleven hours after it begins.
+    assert (held[MIDNIGHT], held[MIDNIGHT + DAY_LONG]) == ((3 + 11) / 24, 1)
 
 
 def test_models_are_told_apart_with_the_quantiles_of_their_times(lived: Etl) -> None:
