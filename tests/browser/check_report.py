@@ -96,10 +96,10 @@ def test_each_chart_is_drawn_with_all_that_it_was_given(lived: Etl, page_of: Ope
             "open-jobs": drawn(page, "#open-jobs .scatterlayer path.point"),
             "capacity": drawn(page, "#capacity .heatmaplayer image"),
         }
-    # A success and a failure; eleven hours that began with one waiting, and one with one running; two bins each;
+    # A success and a failure; twelve hours that began with jobs waiting, and one with one running; two bins each;
     # queue and run of one model; one model; one job and the mark of its model; one picture of all cells.
     assert shown == {
-        "ended": 2, "open-over-time": 12, "queue-spread": 2, "run-spread": 2, "model-times": 2, "success": 1,
+        "ended": 2, "open-over-time": 13, "queue-spread": 2, "run-spread": 2, "model-times": 2, "success": 1,
         "open-jobs": 2, "capacity": 1,
     }  # fmt: skip
 
