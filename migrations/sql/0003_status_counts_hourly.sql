@@ -77,6 +77,16 @@ END;
 
 COMMENT ON FUNCTION cleanrooms_etl.counted_hours IS 'The rows of status_hour of a membership for the hours from a given one on, as the history has them now';
 
+CREATE FUNCTION cleanrooms_etl.entered_since(owner integer, since timestamptz) RETURNS SETOF text
+LANGUAGE sql STABLE STRICT SECURITY DEFINER ROWS 10
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT DISTINCT to_status FROM cleanrooms_etl.status_transition
+    WHERE membership_key = owner AND changed_time >= since;
+END;
+
+COMMENT ON FUNCTION cleanrooms_etl.entered_since IS 'The statuses that jobs of a membership have entered from a moment on; none, at no cost, where that is null';
+
 CREATE VIEW cleanrooms_etl.uncounted_hour AS
 SELECT membership.membership_key, counted.*
 FROM cleanrooms_etl.membership
@@ -108,8 +118,7 @@ CROSS JOIN LATERAL (
         SELECT jsonb_object_keys(held) FROM cleanrooms_etl.status_hour
         WHERE membership_key = membership.membership_key AND hour = 'infinity'
         UNION
-        SELECT to_status FROM cleanrooms_etl.status_transition
-        WHERE membership_key = membership.membership_key AND changed_time >= membership.uncounted_hours_from
+        SELECT cleanrooms_etl.entered_since(membership.membership_key, membership.uncounted_hours_from)
     ) AS known
 ) AS occurring
 CROSS JOIN LATERAL (

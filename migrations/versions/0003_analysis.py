@@ -48,6 +48,7 @@ FUNCTIONS = tuple(
     f"cleanrooms_etl.{name}"
     for name in (
         "counted_hours",
+        "entered_since",
         "skipped_states",
         "is_direct",
         "hour_before",
