@@ -699,3 +699,14 @@ def test_a_migration_names_the_writers_that_need_more(cli: Cli, database_url: st
     said = cli.run("db", "upgrade")
     line = "etl: Syncer lacks rights that this revision needs: run `etl db grant Syncer --writer`"
     assert (said.code, said.complaints) == (0, [line])
+
+
+def test_a_reader_is_told_what_is_not_its_business(
+    cli: Cli, database_url: str, log_in: Callable[[str], Role]
+) -> None:
+    grant(database_url, "analyst")
+    said = cli.run("verify", ETL_DATABASE_URL=log_in("analyst").url)
+    complaint = (
+        "etl: the database failed: permission denied for schema cleanrooms_etl: only the writer and the owner may"
+    )
+    assert (said.code, said.complaints) == (3, [complaint])

@@ -43,7 +43,7 @@ QUESTIONS = (
     ),
     Question(
         "Capacity against quota",
-        "SELECT sum(most) FROM (SELECT max(most_open_jobs) / 5.0 AS most FROM cleanrooms.capacity"
+        "SELECT sum(most) FROM (SELECT max(most_open_jobs / quota::numeric) AS most FROM cleanrooms.capacity"
         " GROUP BY date_trunc('day', hour, 'UTC'), membership_id) AS day",
     ),
     Question(

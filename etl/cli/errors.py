@@ -16,6 +16,8 @@ EXIT_TROUBLE = 1
 EXIT_CONFIGURATION = 2
 EXIT_DATABASE = 3
 
+_NOT_ALLOWED = "42501"  # SQLSTATE: insufficient privilege
+
 
 class Etl(click.Group):
     """The command group: whatever a user can cause ends in one clear line and its exit code."""
@@ -59,6 +61,8 @@ def _trouble(error: Exception) -> tuple[str, int] | None:
         case OSError():  # standard output, for one, on a full disk
             return f"the system refused: {error}", EXIT_TROUBLE
         case DBAPIError():
-            return f"the database failed: {reason(error)}", EXIT_DATABASE
+            is_forbidden = getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED
+            hint = ": only the writer and the owner may" if is_forbidden else ""
+            return f"the database failed: {reason(error)}{hint}", EXIT_DATABASE
         case _:
             return None

@@ -102,7 +102,7 @@ def _check_memberships(connection: Connection, memberships: Sequence[str]) -> No
     for membership in memberships:
         if not connection.scalar(text(queries.KNOWN_MEMBERSHIP), {"id": membership}):
             raise UnknownMembershipError(
-                f"--membership {membership!r} is not in the database: `etl status` lists those that are"
+                f"--membership {membership!r} is not in the database: the view sync_freshness lists the configured"
             )
 
 
