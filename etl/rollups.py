@@ -1,8 +1,9 @@
 """What is kept counted, by hour and by week, so that a question about years does not read all of the history.
 
-A transaction that changes history notes from when on the counts of its membership are behind (`note`); the end
-of the run counts those hours and weeks anew (`count_up`). In between, and after a run that was killed, the views
-count them by themselves with the same SQL (`uncounted_hour`, `uncounted_week`): what they show is always exact.
+A transaction that changes history notes from when on the counts of its membership are behind (`note`); once the
+listing is read, the run counts those hours and weeks anew (`count_up`). In between, and after a run that was
+broken off or killed, the views count them by themselves with the same SQL (`uncounted_hour`, `uncounted_week`):
+what they show is always exact.
 
 The caller owns the transaction, under the membership's lease: nothing here opens or commits one.
 """

@@ -220,9 +220,10 @@ class Syncing:
     def _count_up(self) -> None:
         """Count what the batches have changed, in a transaction of its own: of a first sync it takes seconds.
 
-        A run that was broken off leaves it to the next one, and the views count by themselves meanwhile.
+        A run that was broken off leaves it to the next one that is not; the views count by themselves meanwhile.
+        One with malformed items does not come to its finish, which would count what others have left.
         """
-        if self.counts.jobs_new or self.counts.jobs_changed:
+        if self.counts.jobs_new or self.counts.jobs_changed or self.counts.jobs_rejected:
             self._writer.write(lambda connection: rollups.count_up(connection, self._run.membership_key))
 
     def _finish(self) -> None:

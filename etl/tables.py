@@ -267,7 +267,7 @@ status_hour = Table(
     Column("most_open", BigInteger, nullable=False, comment="Most jobs open at once after a change"),
     PrimaryKeyConstraint("membership_key", "hour"),
     ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
-    comment="Kept from the history: one row for each hour in which any job of a membership changed its status",
+    comment="Kept from the history: one row for each hour in which, or at whose end, a job changed its status",
 )
 
 model_week = Table(

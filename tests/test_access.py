@@ -706,7 +706,18 @@ def test_a_reader_is_told_what_is_not_its_business(
 ) -> None:
     grant(database_url, "analyst")
     said = cli.run("verify", ETL_DATABASE_URL=log_in("analyst").url)
-    complaint = (
-        "etl: the database failed: permission denied for schema cleanrooms_etl: only the writer and the owner may"
+    (complaint,) = said.complaints
+    assert said.code == 3
+    assert (
+        "permission denied for schema cleanrooms_etl: only the owner may, and who was made a writer" in complaint
     )
-    assert (said.code, said.complaints) == (3, [complaint])
+
+
+def test_an_idle_limit_of_an_administrator_stays(
+    database_url: str, etl: Etl, log_in: Callable[[str], Role]
+) -> None:
+    grant(database_url, "analyst")
+    name = database.parse(database_url).database
+    etl.execute(f"ALTER ROLE analyst IN DATABASE {name} SET idle_in_transaction_session_timeout = '30s'")
+    assert grant(database_url, "analyst").steps == []
+    assert log_in("analyst").run("SHOW idle_in_transaction_session_timeout") == [("30s",)]

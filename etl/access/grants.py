@@ -181,11 +181,14 @@ def _defaults(connection: Connection, grantee: RowMapping, owner: RowMapping) ->
 
 def _settings(connection: Connection, grantee: RowMapping, timeout: timedelta | None) -> Iterator[Step]:
     """Keep a reader from accidents; a writer is rid of what it had as a reader."""
-    wanted: Mapping[str, str | None] = {_READ_ONLY: None, _TIMEOUT: None, _IDLE: None}
-    if timeout is not None:
-        wanted = {_READ_ONLY: "on", _TIMEOUT: f"{timeout.total_seconds():.0f}s", _IDLE: _IDLE_FOR}
     entries = connection.execute(_SETTINGS, {"grantee": grantee["oid"]}).scalars()
     found = dict(entry.split("=", 1) for entry in entries)
+    idle = found.get(_IDLE, _IDLE_FOR)  # one that an administrator has set stays
+    wanted: Mapping[str, str | None] = {
+        _READ_ONLY: None, _TIMEOUT: None, _IDLE: None if idle == _IDLE_FOR else idle,
+    }  # fmt: skip
+    if timeout is not None:
+        wanted = {_READ_ONLY: "on", _TIMEOUT: f"{timeout.total_seconds():.0f}s", _IDLE: idle}
     here = connection.execute(text("SELECT quote_ident(current_database())")).scalar_one()
     for setting, value in wanted.items():
         if found.get(setting) != value:

@@ -62,7 +62,11 @@ def _trouble(error: Exception) -> tuple[str, int] | None:
             return f"the system refused: {error}", EXIT_TROUBLE
         case DBAPIError():
             is_forbidden = getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED
-            hint = ": only the writer and the owner may" if is_forbidden else ""
+            hint = (
+                ": only the owner may, and who was made a writer by `etl db grant ROLE --writer`"
+                if is_forbidden
+                else ""
+            )
             return f"the database failed: {reason(error)}{hint}", EXIT_DATABASE
         case _:
             return None

@@ -76,7 +76,7 @@ COMMENT ON COLUMN cleanrooms.job_timings.trained_model_arn IS 'ARN of the traine
 COMMENT ON COLUMN cleanrooms.job_timings.trained_model_id IS 'Last part of that ARN, behind trained-model/';
 COMMENT ON COLUMN cleanrooms.job_timings.trained_model_version_identifier IS 'Version of the trained model, if AWS tells';
 COMMENT ON COLUMN cleanrooms.job_timings.status IS 'Present status';
-COMMENT ON COLUMN cleanrooms.job_timings.outcome IS 'How it ended: succeeded (ACTIVE), failed (CREATE_FAILED), cancelled (INACTIVE) or cancel_failed, also of a job that is listed no more; null: it has not ended, or nobody saw how';
+COMMENT ON COLUMN cleanrooms.job_timings.outcome IS 'How it ended: succeeded (ACTIVE), failed (CREATE_FAILED), cancelled (INACTIVE) or cancel_failed, also of a job that is listed no more, or has a later status that is not known; null: it has not ended, or nobody saw how';
 COMMENT ON COLUMN cleanrooms.job_timings.create_time IS 'AWS''s createTime';
 COMMENT ON COLUMN cleanrooms.job_timings.started_time IS 'When it first took CREATE_IN_PROGRESS; null: nobody saw it in that status';
 COMMENT ON COLUMN cleanrooms.job_timings.ended_time IS 'When it took the status that it ended with; null: it has not ended, or nobody saw how';

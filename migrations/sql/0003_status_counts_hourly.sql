@@ -97,7 +97,7 @@ COMMENT ON VIEW cleanrooms_etl.uncounted_hour IS 'Rows of status_hour for the ho
 
 -- Each hour of each membership since its first change, with what its jobs held when it began. Nothing changed from
 -- then until the next hour that has a row began, so that row tells it. By the stored rows, and after them by the uncounted
--- ones, of which there are none but while a sync is under way.
+-- ones, of which there are none once a sync has read its listing to the end.
 CREATE VIEW cleanrooms_etl.calendar AS
 SELECT
     membership.membership_id,

@@ -172,7 +172,7 @@ def _create_rollups() -> None:
         ),
         sa.PrimaryKeyConstraint("membership_key", "hour", name=op.f("pk_status_hour")),
         schema=SCHEMA,
-        comment="Kept from the history: one row for each hour in which any job of a membership changed its status",
+        comment="Kept from the history: one row for each hour in which, or at whose end, a job changed its status",
     )
     op.create_table(
         "model_week",
