@@ -127,9 +127,10 @@ class Aws(_Section):
 
 
 class Sync(_Section):
-    """When absence is believed, how long a writer may be silent, and how long AWS may be."""
+    """When absence is believed, how often all is listed, how long a writer may be silent, and how long AWS may be."""
 
     absence_grace: Duration = Field(timedelta(minutes=5), le=timedelta(days=366))
+    full_every: Duration = Field(timedelta(hours=6), le=timedelta(days=366))  # in between, quick sweeps may do
     lease: Duration = Field(timedelta(minutes=2), ge=timedelta(seconds=1), le=timedelta(days=1))
     deadline: Duration = Field(timedelta(minutes=10), ge=timedelta(seconds=1), le=timedelta(days=1))
 
@@ -165,10 +166,14 @@ Cron = Annotated[str, AfterValidator(_fires)]
 
 
 class Schedule(_Section):
-    """How often a membership is listed: `every` so long, or by a `cron` line in UTC."""
+    """How often a membership is listed: `every` so long, or by a `cron` line in UTC.
+
+    While it has open jobs, `every_open` so long where that is set.
+    """
 
     every: Every = timedelta(minutes=15)
     cron: Cron | None = None
+    every_open: Every | None = None
 
     @model_validator(mode="after")
     def _is_one_schedule(self) -> Self:
@@ -224,6 +229,7 @@ class Membership(_Section):
     trained_model_version_identifier: ModelVersion | None = None
     every: Every | None = None
     cron: Cron | None = None
+    every_open: Every | None = None
     quota: Jobs | None = None
     account_quota: Jobs | None = None
 
@@ -267,9 +273,12 @@ class Config(_Section):
 
     def schedule_of(self, membership: Membership) -> Schedule:
         """Return the membership's own schedule, the common one where it has none."""
+        every_open = membership.every_open or self.schedule.every_open
         if membership.every is not None:
-            return Schedule(every=membership.every)
-        return Schedule(cron=membership.cron) if membership.cron is not None else self.schedule
+            return Schedule(every=membership.every, every_open=every_open)
+        if membership.cron is not None:
+            return Schedule(cron=membership.cron, every_open=every_open)
+        return self.schedule.model_copy(update={"every_open": every_open})
 
     def quota_of(self, membership: Membership) -> Quota:
         """Return the membership's own quotas, the common ones where it has none."""

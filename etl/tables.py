@@ -29,13 +29,14 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from etl.jobs import OPEN_STATUSES
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration, whose schema this release reads and writes. Revisions are numbers: they compare."""
 
 SCHEMA = "cleanrooms_etl"
 VIEWS = "cleanrooms"
 
 OUTCOMES = ("running", "complete", "partial", "failed", "fenced", "abandoned")
+KINDS = ("full", "quick")
 TIME_BASES = ("update_time", "clamped", "observed")
 
 metadata = MetaData(
@@ -77,9 +78,14 @@ membership = Table(
     Column("lease_until", _Moment, comment="Until when the run of this epoch alone may write"),
     Column("lease_pid", Integer, comment="Database session of that run: once it is gone, so is the lease"),
     Column("lease_session_at", _Moment, comment="When that session began; with lease_pid it is unique"),
-    Column("listed_at", _Moment, comment="Start of the last complete listing"),
+    Column("listed_at", _Moment, comment="Start of the last complete full listing"),
     Column("listed_model_arn", Text, comment="Filter of that listing; null: all models"),
     Column("listed_model_version", Text, comment="Filter of that listing; null: all versions"),
+    Column("newest_first", Boolean, comment="Whether that listing came newest first; null: not known"),
+    Column("unsplit_at", _Moment, comment="Start of the last such listing that was not split by model, or of the first"),
+    Column("open_listed_at", _Moment, comment="Start of the last sweep, full or quick, that showed every open job"),
+    Column("full_due", Boolean, nullable=False, server_default=text("true"),
+           comment="The next sweep is a full one, whenever it is: what came before left something open"),
     Column("next_due_at", _Moment, comment="From when the daemon syncs it again; null: at once"),
     Column("failures", Integer, nullable=False, server_default=text("0"),
            comment="Failed runs in a row, by which the next one is put off"),
@@ -100,6 +106,7 @@ sync_run = Table(
     Column("run_id", BigInteger, Identity(always=True), primary_key=True),
     Column("membership_key", Integer, nullable=False),
     Column("outcome", Text, nullable=False, comment="running, complete, partial, failed, fenced or abandoned"),
+    Column("kind", Text, nullable=False, server_default=text("'full'"), comment="full or quick, as it turned out"),
     Column("started_at", _Moment, nullable=False, server_default=text("now()")),
     Column("finished_at", _Moment),
     _count("batches", "Transactions committed so far; tells whether a lost COMMIT took place"),
@@ -129,8 +136,11 @@ sync_run = Table(
     Column("worker", Text, nullable=False, comment="host:process"),
     Column("version", Text, nullable=False, comment="Release of this program"),
     _count("overruns", "Due times that passed while it ran"),
+    Column("listings", BigInteger, nullable=False, server_default=text("1"),
+           comment="Listings that were read: more than one where it was split by model, side by side"),
     ForeignKeyConstraint(["membership_key"], ["membership.membership_key"]),
     _one_of("outcome", OUTCOMES),
+    _one_of("kind", KINDS),
     CheckConstraint("(outcome = 'running') = (finished_at IS NULL)", name="finished"),
     Index(None, "membership_key", "run_id"),
     Index("ix_sync_run_running", "membership_key", postgresql_where=text("outcome = 'running'")),
