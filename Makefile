@@ -6,7 +6,7 @@ CHROMIUM ?= chromium
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-deploy check-docs docs check-bi check-report bench-views superset-zip format lock clean
+.PHONY: help demo test check check-deploy check-docs docs check-bi check-report bench bench-views superset-zip format lock clean
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[-a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ check-report: .venv/dev .venv/browser  ## Look at what `etl report` writes in a 
 	@command -v $(CHROMIUM) >/dev/null \
 		|| { echo "No Chromium: apt-get install chromium, or name one with: make check-report CHROMIUM=..."; exit 1; }
 	@CHROMIUM="$$(command -v $(CHROMIUM))" $(BIN)/python -m pytest --quiet tests/browser/check_report.py
+
+bench: .venv/dev  ## Measure a sync beside a bare boto3 loop and a script that upserts: fifteen minutes
+	@$(BIN)/python -m benchmarks.sync
 
 bench-views: .venv/dev  ## Time what analysts ask of a million jobs: four minutes, 5 GB of disk
 	@$(BIN)/python -m benchmarks.views
