@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-PEERS = Path(__file__).parent / "peers"
-
 Command = Sequence[str | Path]
 
 
@@ -31,7 +29,10 @@ class Contestant(NamedTuple):
 
 def script(name: str, python: Path | str = sys.executable) -> Callable[[Target], Command]:
     """Start one of our scripts, which lists one membership."""
-    return lambda target: [python, PEERS / f"{name}.py", target.endpoint, *target.memberships, target.database]
+    module = f"benchmarks.peers.{name}"
+    return lambda target: [
+        python, "-m", module, target.endpoint, *target.memberships, target.database, target.folder,
+    ]  # fmt: skip
 
 
 def ours(*words: str, max_concurrency: int = 8) -> Callable[[Target], Command]:

@@ -18,11 +18,14 @@ from benchmarks.service import Service
 
 LAUNCH = Path(__file__).with_name("launch.py")
 
-# Nothing of the operator's own: the keys are nobody's, and no instance is asked for others.
+# Nothing of the operator's own: the keys are nobody's, and no instance is asked for others. Nobody calls home.
 ENVIRON = {
     "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
     "AWS_SECRET_ACCESS_KEY": "example",
     "AWS_EC2_METADATA_DISABLED": "true",
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "DISABLE_TELEMETRY": "true",
+    "SLING_DISABLE_TELEMETRY": "true",
 }
 
 

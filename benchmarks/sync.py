@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.extras import EXTRAS, extras
 from benchmarks.measuring import BenchmarkError
 from benchmarks.scenes import SCENES, Bench, Result
 from benchmarks.server import running
@@ -60,11 +61,12 @@ def _rows(result: Result) -> str:
 @click.option("--scene", "scenes", multiple=True, type=click.Choice(list(SCENES)), help="Repeatable; else all.")
 @click.option("--jobs", default=100_000, show_default=True, help="Of the membership listed side by side.")
 @click.option("--rounds", default=3, show_default=True, help="Times that each is run.")
-def main(scenes: tuple[str, ...], jobs: int, rounds: int) -> None:
+@click.option("--peers", is_flag=True, help=f"Install {', '.join(EXTRAS)} under .venv, and list with them too.")
+def main(scenes: tuple[str, ...], jobs: int, rounds: int, peers: bool) -> None:
     """Measure syncs."""
     try:
         with running() as server:
-            bench = Bench(server, rounds, jobs, peers=())
+            bench = Bench(server, rounds, jobs, extras() if peers else [])
             results = [result for scene in scenes or SCENES for result in SCENES[scene](bench)]
     except BenchmarkError as error:
         sys.exit(str(error))

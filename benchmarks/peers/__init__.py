@@ -1,1 +1,1 @@
-"""What ours is measured beside: programs as somebody would write them, told where, which and where to."""
+"""What ours is measured beside, as somebody would write it: told where, which, where to and a folder."""

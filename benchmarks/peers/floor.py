@@ -1,4 +1,4 @@
-"""The least that can be done: fetch, decode, COPY into one empty table: `floor.py ENDPOINT MEMBERSHIP DATABASE`.
+"""The least that can be done: fetch, decode, COPY into one empty table.
 
 Nothing is signed, checked, compared or kept of before; a page that fails is not asked for again.
 """

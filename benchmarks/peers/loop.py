@@ -1,16 +1,14 @@
-"""List all jobs with boto3's paginator and throw them away: `loop.py ENDPOINT MEMBERSHIP`."""
+"""List all jobs with boto3's paginator and throw them away."""
 
 import sys
 
-import boto3
+from benchmarks.peers.listing import pages
 
 
 def main(endpoint: str, membership: str) -> None:
     """List."""
-    client = boto3.client("cleanroomsml", region_name="us-east-1", endpoint_url=endpoint)
-    paginator = client.get_paginator("list_trained_model_inference_jobs")
-    for page in paginator.paginate(membershipIdentifier=membership, PaginationConfig={"PageSize": 100}):
-        for _ in page["trainedModelInferenceJobs"]:
+    for page in pages(endpoint, membership):
+        for _ in page:
             pass
 
 

@@ -1,10 +1,11 @@
-"""Upsert a page at a time, as the usual script does: `upsert.py ENDPOINT MEMBERSHIP DATABASE`."""
+"""Upsert a page at a time, as the usual script does."""
 
 import sys
 
-import boto3
 import psycopg
 from psycopg.types.json import Jsonb
+
+from benchmarks.peers.listing import pages
 
 CREATE = """
 CREATE TABLE IF NOT EXISTS job (
@@ -35,14 +36,12 @@ OPTIONAL = (
 
 def main(endpoint: str, membership: str, database: str) -> None:
     """List, and commit each page."""
-    client = boto3.client("cleanroomsml", region_name="us-east-1", endpoint_url=endpoint)
-    paginator = client.get_paginator("list_trained_model_inference_jobs")
     with psycopg.connect(database, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute(CREATE)
-        for page in paginator.paginate(membershipIdentifier=membership, PaginationConfig={"PageSize": 100}):
+        for page in pages(endpoint, membership):
             rows = [
                 dict.fromkeys(OPTIONAL) | job | {"outputConfiguration": Jsonb(job["outputConfiguration"])}
-                for job in page["trainedModelInferenceJobs"]
+                for job in page
             ]
             with connection.transaction():
                 cursor.executemany(UPSERT, rows)
