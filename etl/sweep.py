@@ -1,12 +1,14 @@
 """One pass over the memberships: concurrently, one failure leaving the others running."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 
 from etl import database, leases
 from etl.config import Config, Membership
 from etl.run import Watcher
 from etl.sync import SyncReport, sync_membership
+
+Sync = Callable[..., SyncReport]
 
 
 def register(config: Config) -> None:
@@ -38,15 +40,20 @@ def _tracked(config: Config, membership: Membership) -> leases.Tracked:
 
 
 def sweep(
-    config: Config, memberships: Sequence[Membership], executor: Executor, watch: Watcher | None = None
+    config: Config,
+    memberships: Sequence[Membership],
+    executor: Executor,
+    watch: Watcher | None = None,
+    sync: Sync = sync_membership,
 ) -> Iterator[SyncReport]:
     """Sync the memberships on `executor`, and yield each one's report as it ends.
 
     The work is handed over as plain values, so the executor may be of threads or of processes, here or elsewhere;
-    only a watcher ties it to this process. A fault of this program flies once the others have ended.
+    only a watcher ties it to this process. Another `sync` has it done by others (`etl.crew`). A fault of this
+    program flies once the others have ended.
     """
     watched = () if watch is None else (watch,)
-    futures = [executor.submit(sync_membership, config, membership, *watched) for membership in memberships]
+    futures = [executor.submit(sync, config, membership, *watched) for membership in memberships]
     faults: list[BaseException] = []
     for future in as_completed(futures):
         fault = future.exception()

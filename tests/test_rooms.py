@@ -33,18 +33,25 @@ MAY_IMPORT = {
     "roles": {"backoff"},
     "clients": {"config", "pace", "roles", "wire"},
     "source": {"clients", "config", "masking", "wire"},
-    "store": {"absence", "jobs", "leases", "reconcile", "rollups", "tables"},
+    "order": set(),
+    "plan": set(),
+    "quick": {"jobs", "leases"},
+    "known": {"jobs", "leases", "plan", "quick", "tables"},
+    "reading": {"ahead", "clients", "config", "order", "plan", "source"},
+    "store": {"absence", "jobs", "known", "leases", "reconcile", "rollups", "tables"},
     "leases": {"tables"},
     "writer": {"database", "leases"},
     "ahead": set(),
     "backoff": set(),
     "timetable": {"backoff", "config"},
     "run": {
-        "absence", "ahead", "config", "database", "jobs", "leases", "rollups", "source", "store", "timetable",
-        "writer",
+        "absence", "config", "database", "jobs", "known", "leases", "plan", "quick", "reading", "rollups",
+        "source", "store", "timetable", "writer",
     },
     "sync": {"config", "database", "leases", "run", "store"},
     "sweep": {"config", "database", "leases", "run", "sync"},
+    "cores": set(),
+    "crew": {"config", "cores", "run", "sweep", "sync"},
     "agenda": {"config", "database", "leases", "sweep"},
     "masking": set(),
     "log": {"console", "masking"},
@@ -66,6 +73,7 @@ MAY_IMPORT = {
         "access",
         "config",
         "console",
+        "crew",
         "daemon",
         "database",
         "dictionary",
@@ -85,7 +93,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 
 # What is known of AWS, and what is known of the database.
-AWS = {"source", "clients", "roles", "wire"}
+AWS = {"source", "clients", "reading", "roles", "wire"}
 DATABASE = {
     "tables",
     "milestones",
@@ -93,6 +101,7 @@ DATABASE = {
     "absence",
     "rollups",
     "leases",
+    "known",
     "store",
     "writer",
     "database",
@@ -162,7 +171,7 @@ def test_the_list_names_no_room_and_no_way_that_is_not_there() -> None:
 
 def test_aws_and_the_database_meet_in_a_run_in_the_daemon_and_at_the_doctor_s_alone() -> None:
     asking = {room for room, imported in rooms().items() if imported & AWS}
-    assert asking == {"clients", "source", "run", "daemon", "doctor"}
+    assert asking == {"clients", "source", "reading", "run", "daemon", "doctor"}
     assert not any(reach(room) & AWS for room in DATABASE)
     assert not any(reach(room) & DATABASE for room in AWS)
 

@@ -38,6 +38,7 @@ def sync(file: Path | None, as_json: bool | None, ids: tuple[str, ...], full: bo
     """
     del full  # every listing is complete so far
     signals = Signals()
+    from etl import crew
     from etl.sweep import register, sweep
 
     config = with_memberships(configuration(file))
@@ -47,8 +48,12 @@ def sync(file: Path | None, as_json: bool | None, ids: tuple[str, ...], full: bo
     register(config)
     are_fine = True
     not_begun = 0
-    with console.progress(wanted=not quiet) as advance, ThreadPoolExecutor(config.aws.max_concurrency) as executor:
-        for report in sweep(config, memberships, executor, _watcher(signals, advance)):
+    with (
+        crew.syncing(config, memberships) as sync_one,  # first: it forks, and the others start threads
+        console.progress(wanted=not quiet) as advance,
+        ThreadPoolExecutor(config.aws.max_concurrency) as executor,
+    ):
+        for report in sweep(config, memberships, executor, _watcher(signals, advance), sync_one):
             are_fine &= report.is_fine
             if _never_began(report):
                 not_begun += 1
