@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import NamedTuple, Self, cast
 
 import msgspec
@@ -150,22 +151,29 @@ def settle(
     return settled
 
 
+_PLAIN_FACTS = tuple(name for name in Job.__struct_fields__ if name not in {"output_account_ids", "extra"})
+_plain_facts = attrgetter(*_PLAIN_FACTS)
+
+
+def _array(words: Iterable[str]) -> str:
+    """Write an array literal: psycopg's own, made by Python, takes 40 % of the time of a row."""
+    quoted = [word.replace("\\", r"\\").replace('"', r"\"") for word in words]
+    return '{"' + '","'.join(quoted) + '"}' if quoted else "{}"
+
+
 def _copy(connection: Connection, jobs: Iterable[Staged]) -> None:
     """Copy the jobs to the staging table: in the driver's own connection, so in the same transaction.
 
     What the driver raises comes out as SQLAlchemy would raise it.
     """
-    columns = [column.name for column in reconcile.staged_job.columns]
+    columns = (*_PLAIN_FACTS, "output_account_ids", "extra", "digest", "place")
     statement = f"COPY {reconcile.staged_job.name} ({', '.join(columns)}) FROM STDIN"
     driver = cast(psycopg.Connection, connection.connection.driver_connection)
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             for job, digest, place in jobs:
-                fields = msgspec.structs.asdict(job)
-                fields["extra"] = msgspec.json.encode(job.extra).decode()
-                fields["digest"] = digest
-                fields["place"] = place
-                copy.write_row([fields[name] for name in columns])
+                accounts, extra = _array(job.output_account_ids), msgspec.json.encode(job.extra).decode()
+                copy.write_row((*_plain_facts(job), accounts, extra, digest, place))
     except psycopg.Error as error:
         is_lost = driver.closed or driver.broken
         if is_lost:
