@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from etl.cli import imports
 from etl.cli.configuration import configuration, with_database, with_memberships
 from etl.cli.errors import EXIT_TROUBLE
 from etl.cli.options import with_options
@@ -38,8 +39,9 @@ def sync(file: Path | None, as_json: bool | None, ids: tuple[str, ...], full: bo
     """
     del full  # every listing is complete so far
     signals = Signals()
-    from etl import crew
-    from etl.sweep import register, sweep
+    with imports.kept():
+        from etl import crew
+        from etl.sweep import register, sweep
 
     config = with_memberships(configuration(file))
     memberships = config.only(ids)

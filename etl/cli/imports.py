@@ -1,0 +1,16 @@
+"""Imports of a command that is waited for."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Import what stays until the end: no garbage is looked for in it, which takes 0.18 s of a start of 0.74 s."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
