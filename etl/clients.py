@@ -1,7 +1,7 @@
 """Clients of AWS: one for each role and Region, shared by threads; each request counted and in its turn."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -37,6 +37,16 @@ class Calls:
     token: str = field(default="", repr=False)
     """The session token that the last request carried, so that whoever tells of its answer can leave it out."""
 
+    @classmethod
+    def together(cls, every: "Iterable[Calls]") -> "Calls":
+        """Return the sum of several."""
+        counted = list(every)
+        return cls(
+            sum(calls.requests for calls in counted),
+            sum(calls.retries for calls in counted),
+            sum(calls.throttles for calls in counted),
+        )
+
 
 _current_calls: ContextVar[Calls] = ContextVar("_current_calls")
 
@@ -51,6 +61,16 @@ def counted(calls: Calls) -> Iterator[None]:
     finally:
         _current_calls.reset(token)
         calls.retries += max(0, calls.requests - before - 1)
+
+
+@cache
+def _slots(number: int) -> threading.Semaphore:
+    return threading.Semaphore(number)
+
+
+def in_flight(aws: Aws) -> threading.Semaphore:
+    """Return what lets no more than `max_concurrency` requests of this process be under way, over all clients."""
+    return _slots(aws.max_concurrency)
 
 
 def _count_call(parsed_response: dict[str, Any] | None, **_: object) -> None:

@@ -127,7 +127,7 @@ class Aws(_Section):
 
 
 class Sync(_Section):
-    """When absence is believed, how often all is listed, how long a writer may be silent, and how long AWS may be."""
+    """When absence is believed, how often all is listed, and for how long a writer, or AWS, may be silent."""
 
     absence_grace: Duration = Field(timedelta(minutes=5), le=timedelta(days=366))
     full_every: Duration = Field(timedelta(hours=6), le=timedelta(days=366))  # in between, quick sweeps may do
@@ -243,6 +243,11 @@ class Membership(_Section):
     def account_id(self) -> str | None:
         """The account of the role: calls made with it are about that account's memberships."""
         return self.role_arn.split(":")[4] if self.role_arn else None
+
+    def narrowed(self, model_arn: str, version: str | None) -> Self:
+        """Return the same with a listing of one trained model's jobs, or of one version's."""
+        filters = {"trained_model_arn": model_arn, "trained_model_version_identifier": version}
+        return self.model_copy(update=filters)
 
     @field_validator("external_id")
     @classmethod

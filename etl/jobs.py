@@ -110,6 +110,10 @@ class _Summary(msgspec.Struct, rename="camel"):
     ml_model_inference_payer_account_id: str | None = None
 
 
+FIELDS: tuple[str, ...] = _Summary.__struct_encode_fields__
+"""The fields of a wire item that are known, by their names on the wire."""
+
+
 class _MemberAlone(_Member, forbid_unknown_fields=True):
     pass
 

@@ -41,6 +41,19 @@ class Worker(NamedTuple):
     version: str
 
 
+class Listed(NamedTuple):
+    """What a membership's full listings have told: columns of `membership`."""
+
+    at: datetime | None
+    """Start of the last complete one."""
+    unsplit_at: datetime | None
+    """Start of the last one that was not split, or of the first."""
+    model_arn: str | None
+    model_version: str | None
+    newest_first: bool | None
+    full_due: bool
+
+
 @dataclass(frozen=True)
 class Run:
     """A sync of one membership that holds its lease."""
@@ -55,7 +68,9 @@ class Run:
     expected_seconds: float
     """The longest pause that its schedule allows, as it was registered when the run began."""
     expected_jobs: int
-    """Jobs that the last complete listing held; 0 if there was none."""
+    """Jobs that the last complete full listing held; 0 if there was none."""
+    listed: Listed
+    """By the runs before."""
 
 
 class Following(NamedTuple):
@@ -187,22 +202,23 @@ def begin(
 
 def _open(connection: Connection, held: RowMapping, lease: timedelta, worker: Worker) -> Run:
     key, epoch = held["membership_key"], held["lease_epoch"] + 1
-    connection.execute(
-        update(membership).where(membership.c.membership_key == key).values(lease_epoch=epoch, **_lease(lease))
+    is_after_another = _abandon(connection, key)
+    listed = Listed(
+        held["listed_at"],
+        held["unsplit_at"],
+        held["listed_model_arn"],
+        held["listed_model_version"],
+        held["newest_first"],
+        held["full_due"] or is_after_another,
     )
     connection.execute(
-        update(sync_run)
-        .where(sync_run.c.membership_key == key, sync_run.c.outcome == "running")
-        .values(
-            outcome="abandoned",
-            finished_at=func.now(),
-            error_class="Abandoned",
-            error="its worker ended without a word",
-        )
+        update(membership)
+        .where(membership.c.membership_key == key)
+        .values(lease_epoch=epoch, full_due=listed.full_due, **_lease(lease))
     )
     expected = (
         select(sync_run.c.jobs_listed)
-        .where(sync_run.c.membership_key == key, sync_run.c.outcome == "complete")
+        .where(sync_run.c.membership_key == key, sync_run.c.outcome == "complete", sync_run.c.kind == "full")
         .order_by(sync_run.c.run_id.desc())
         .limit(1)
     )
@@ -212,7 +228,24 @@ def _open(connection: Connection, held: RowMapping, lease: timedelta, worker: Wo
         .returning(sync_run.c.run_id, sync_run.c.started_at, func.coalesce(expected.scalar_subquery(), 0))
     )
     run_id, started_at, expected_jobs = connection.execute(opened).one()
-    return Run(run_id, key, epoch, lease, started_at, held["failures"], held["expected_seconds"], expected_jobs)
+    return Run(
+        run_id, key, epoch, lease, started_at, held["failures"], held["expected_seconds"], expected_jobs, listed
+    )
+
+
+def _abandon(connection: Connection, membership_key: int) -> bool:
+    """Close the record of a run that never did, if there is one: who knows how much of its listing it stored."""
+    abandoned = connection.execute(
+        update(sync_run)
+        .where(sync_run.c.membership_key == membership_key, sync_run.c.outcome == "running")
+        .values(
+            outcome="abandoned",
+            finished_at=func.now(),
+            error_class="Abandoned",
+            error="its worker ended without a word",
+        )
+    )
+    return abandoned.rowcount > 0
 
 
 def _is_free() -> ColumnElement[bool]:
@@ -284,15 +317,15 @@ def _end_with_lease(connection: Connection, lease: timedelta) -> None:
     )
 
 
-def release(connection: Connection, run: Run, following: Following | None) -> None:
+def release(connection: Connection, run: Run, following: Following | None, *, full_due: bool) -> None:
     """Give the lease back, if it is still ours, and say what follows; None: the membership is as due as before.
 
-    One whose schedule has changed meanwhile is due at once.
+    One whose schedule has changed meanwhile is due at once. `full_due`: a quick sweep may not follow.
     """
-    planned: dict[str, Any] = {}
+    planned: dict[str, Any] = {"full_due": full_due}
     if following is not None:
         is_as_before = membership.c.expected_seconds == run.expected_seconds
-        planned = {"failures": following.failures, "next_due_at": case((is_as_before, following.next_due_at))}
+        planned |= {"failures": following.failures, "next_due_at": case((is_as_before, following.next_due_at))}
     connection.execute(
         update(membership)
         .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)

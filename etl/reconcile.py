@@ -37,8 +37,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from etl import milestones
-from etl.jobs import NOT_LISTED
-from etl.tables import inference_job, job_edit, job_key, membership, status_transition
+from etl.jobs import NOT_LISTED, OPEN_STATUSES
+from etl.tables import inference_job, job_edit, job_key, membership, status_transition, sync_run
 
 AHEAD = timedelta(seconds=5)
 """How far AWS's clock may run before the database's."""
@@ -218,22 +218,25 @@ def _with_milestones(judged: CTE) -> CTE:
 
 
 def last_complete_listing(job: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[Any]:
-    """Return the start of the last complete listing that showed a job as it is stored, null where none did.
+    """Return the start of the last complete sweep that showed a job as it is stored, null where none did.
 
     `job` are the columns of an `inference_job`, beside which stands its `membership`. A listing filtered by model
     says nothing of other models' jobs, and one that showed an older state says nothing of this one. A job whose
-    digest is forgotten has been missing since `last_listed_at`.
+    digest is forgotten has been missing since `last_listed_at`. A quick sweep prolongs what a full listing showed,
+    for open jobs alone.
     """
     model, version = membership.c.listed_model_arn, membership.c.listed_model_version
     in_scope = and_(
         or_(model.is_(None), model == job.trained_model_arn),
         or_(version.is_(None), version == job.trained_model_version_identifier),
     )
-    return case(
+    full = case(
         (job.stale_runs > 0, null()),
         (job.digest.is_(None), job.last_listed_at),
         (in_scope, membership.c.listed_at),
     )
+    is_seen_quickly = and_(full.is_not(None), in_scope, job.status.in_(OPEN_STATUSES))
+    return func.greatest(full, case((is_seen_quickly, membership.c.open_listed_at)))
 
 
 def _insert_new(judged: CTE) -> CTE:
@@ -265,10 +268,15 @@ def _update_changed(judged: CTE) -> CTE:
             stale_runs=0,
             absent_since=None,
             absent_listings=0,
-            last_listed_at=None,
+            # What AWS told of a single job has no digest that a listing could know again.
+            last_listed_at=case((judged.c.digest.is_(None), _run_started_at())),
         )
         .cte("updated")
     )
+
+
+def _run_started_at() -> ColumnElement[Any]:
+    return select(sync_run.c.started_at).where(sync_run.c.run_id == _run).scalar_subquery()
 
 
 def _append_transitions(judged: CTE) -> CTE:

@@ -1,33 +1,27 @@
-"""One run: a membership's pages read, its batches settled, the conclusions drawn that a whole listing allows."""
+"""One run: a membership's pages read, its batches settled, the conclusions drawn that its listing allows."""
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from etl import absence, ahead, database, jobs, leases, rollups, source, store, timetable
+from etl import absence, database, jobs, known, leases, plan, quick, rollups, source, store, timetable
 from etl.config import Config, Membership
+from etl.reading import Page, Reading
 from etl.writer import Writer
 
 BATCH_ITEMS = 5_000
 """Items settled in one transaction: what is held in memory of a listing of any length."""
 
-PAGES_AHEAD = 50
-"""Pages read while a batch is settled: about one more batch."""
-
-_PATIENCE = 0.25  # seconds until who waits for AWS looks up: is it to stop, is its lease to be renewed?
 _AHEAD = timedelta(days=1)  # a time further in the future is absurd
 _ITEM_SHOWN = 300  # bytes of a malformed item that its record shows
 _BELIEVED_AT_ONCE = 10_000  # older states kept until the listing is complete; the next run believes the rest
 _REGULAR = {"RejectedItems"}  # the listing was whole: to repeat it sooner, or later, would help nobody
-
-T = TypeVar("T")
 
 
 class StoppedError(Exception):
@@ -48,10 +42,22 @@ Watcher = Callable[[Progress], None]
 
 @dataclass
 class _Batch:
-    """Items read and not yet settled."""
+    """Pages read and not yet settled."""
 
+    pages: list[Page] = field(default_factory=list)
     items: list[bytes] = field(default_factory=list)
-    pages: int = 0
+
+    def add(self, page: Page) -> None:
+        self.pages.append(page)
+        self.items += page.items
+
+    def look_at_order(self, created: list[int | None]) -> None:
+        """Let the listings see the createTime of their items; of those that cannot be read there is none."""
+        start = 0
+        for page in self.pages:
+            end = start + len(page.items)
+            page.order.take([moment for moment in created[start:end] if moment is not None])
+            start = end
 
 
 StagedJobs = dict[str, store.Staged]
@@ -62,17 +68,31 @@ class Syncing:
     """The state of one run: what it has read and done so far."""
 
     def __init__(
-        self, config: Config, membership: Membership, connection: Connection, run: leases.Run, watch: Watcher
+        self,
+        config: Config,
+        membership: Membership,
+        connection: Connection,
+        run: leases.Run,
+        watch: Watcher,
+        *,
+        full: bool,
     ) -> None:
         self.counts = store.Counts()
+        self.kind = "full"
         self.overruns = 0
         self._ending = store.Ending("running")
         self._membership = membership
         self._schedule = config.schedule_of(membership)
-        self._grace = config.sync.absence_grace
-        self._deadline = config.sync.deadline.total_seconds()
-        self._listing = source.Listing(config.aws, membership)
-        self._scope = store.Scope(membership.trained_model_arn, membership.trained_model_version_identifier)
+        self._sync = config.sync
+        self._page_size = config.aws.page_size
+        self._reading = Reading(config.aws, membership, config.sync.deadline, self._look_up)
+        self._scope = known.Scope(membership.trained_model_arn, membership.trained_model_version_identifier)
+        self._may_be_quick = (
+            not full
+            and self._scope == (run.listed.model_arn, run.listed.model_version)
+            and quick.may_do(run, config.sync.full_every, config.aws.page_size)
+        )
+        self._is_split = False
         self._connection = connection
         self._run = run
         self._writer = Writer(connection, run, self._look_up)
@@ -87,8 +107,11 @@ class Syncing:
     def perform(self) -> store.Ending:
         """Read, settle and finish; the run's record is closed whatever happens."""
         try:
-            for batch in self._batches():
-                self._settle(batch)
+            told = self._glance() if self._may_be_quick else None
+            if told is not None:
+                self._finish_quick(told)
+                return self._ending
+            self._list()
             self._count_up()
             if self.counts.jobs_rejected:
                 return self._close("partial", "RejectedItems", self.counts.rejections[0]["reason"])
@@ -112,16 +135,136 @@ class Syncing:
         """Return the outcome of a listing that ended early: what was read before is kept."""
         return "partial" if self.counts.pages else "failed"
 
-    def _batches(self) -> Iterator[_Batch]:
+    def _glance(self) -> StagedJobs | None:
+        """Read the newest jobs, until nothing is new and each open job was seen.
+
+        Returns what AWS told of single jobs, where that is new; None where only a full listing will do.
+        """
+        unseen = self._writer.read(lambda connection: known.open_jobs(connection, self._run, self._scope))
+        for page in self._reading.one_by_one():
+            if page is None:
+                self._keep_lease()
+                continue
+            shown = len(self._shown)
+            is_news = self._settle_page(page)
+            for key in self._shown[shown:]:
+                unseen.pop(key, None)
+            if not self._is_in_order():
+                return None
+            if page.items and not is_news and self._is_time_to_ask(unseen):
+                return self._ask_for(unseen.values())
+        return None
+
+    def _settle_page(self, page: Page) -> bool:
+        """Settle a page by itself; return whether it told anything new."""
+        batch = _Batch()
+        batch.add(page)
+        self._listed += len(page.items)
+        unchanged = self.counts.jobs_unchanged
+        self._settle(batch)
+        return self.counts.jobs_unchanged - unchanged < len(page.items)
+
+    def _is_in_order(self) -> bool:
+        return self._reading.is_newest_first and not self._stale and not self.counts.jobs_rejected
+
+    def _is_time_to_ask(self, unseen: dict[int, quick.OpenJob]) -> bool:
+        if not unseen:
+            return True
+        pages = self.counts.pages
+        most = (pages + len(unseen)) * self._page_size
+        places = self._writer.read(lambda connection: known.places(connection, self._run, unseen, most))
+        return quick.ask_now(places, pages, self._page_size)
+
+    def _ask_for(self, unseen: Iterable[quick.OpenJob]) -> StagedJobs | None:
+        """Ask AWS for single jobs; return those that have changed, None where an answer leaves anything open."""
+
+        def answers(listing: source.Listing) -> Iterator[tuple[quick.OpenJob, bytes | None]]:
+            for job in unseen:
+                yield job, listing.details(job.job_arn)
+
+        told: StagedJobs = {}
+        try:
+            for answer in self._reading.of_single_jobs(answers):
+                if answer is None:
+                    self._keep_lease()
+                    continue
+                job, details = answer
+                if details is None:
+                    return None
+                now = self._decoded(quick.as_item(details, job))
+                if now.job_arn != job.job_arn or now.update_time < job.update_time:
+                    return None
+                if (now.status, now.update_time) != (job.status, job.update_time):
+                    told[now.job_arn] = store.Staged(now, None, len(told) + 1)
+        except (source.SourceError, jobs.BadItemError, ValueError):
+            return None
+        return told
+
+    def _finish_quick(self, told: StagedJobs) -> None:
+        """Close a quick sweep, which concludes nothing of the jobs that it did not see."""
+        self.kind = "quick"
+
+        def work(connection: Connection) -> store.Counts:
+            settled = store.settle(connection, self._run, told) if told else None
+            store.record_open_seen(connection, self._run)
+            rollups.count_up(connection, self._run.membership_key)
+            counts = self._with_calls(self.counts + _counts_of(settled))
+            self._end(connection, counts, store.Ending("complete"), full_due=False)
+            return counts
+
+        self._writer.write(work, self._complete)
+
+    def _list(self) -> None:
+        """Read and settle a full listing, or what is left of it."""
+        for batch in self._batches(self._pages()):
+            self._settle(batch)
+        if self._is_split and self._writer.read(self._is_any_missing):
+            for batch in self._batches(self._reading.from_the_start()):
+                self._settle(batch)
+            self._is_split = False
+
+    def _is_any_missing(self, connection: Connection) -> bool:
+        missing, _ = store.missing_jobs(connection, self._run, self._shown + self._stale, timedelta())
+        return bool(missing)
+
+    def _pages(self) -> Iterator[Page | None]:
+        """Yield the pages of a full listing: split by model and side by side, where that is faster."""
+        if not self.counts.pages:
+            for page in self._reading.one_by_one():
+                yield page
+                if page is not None:
+                    break
+        parts = self._parts()
+        self._is_split = bool(parts)
+        yield from self._reading.side_by_side(parts) if parts else self._reading.rest()
+
+    def _parts(self) -> list[plan.Part]:
+        """Return the listings that a full one is split into; none: it is read as it is."""
+        if not (self._may_be_split() and self._reading.has_more and plan.is_worth_it(self._reading.wait)):
+            return []
+        shares = self._writer.read(lambda connection: known.shares(connection, self._run))
+        try:
+            parts = plan.parts(self._reading.models(), shares, self._reading.versions)
+        except source.SourceError:  # most likely not permitted: without the models there is nothing to split by
+            return []
+        pages = self._run.expected_jobs // self._page_size
+        return parts if plan.are_few(parts, pages, self._reading.wait.at_once) else []
+
+    def _may_be_split(self) -> bool:
+        """Tell whether one that is not split was read lately: it shows what is of a model that nobody knows."""
+        unsplit_at = self._run.listed.unsplit_at
+        is_recent = unsplit_at is None or self._run.started_at < unsplit_at + self._sync.full_every
+        return self._scope.is_whole and is_recent and bool(self._sync.full_every)
+
+    def _batches(self, pages: Iterator[Page | None]) -> Iterator[_Batch]:
         """Yield what is listed, in batches; the last one also where the listing breaks off."""
         batch = _Batch()
         broken_off: Exception | None = None
         try:
-            for page in self._awaited(self._listing.pages(), PAGES_AHEAD):
+            for page in pages:
                 if page is not None:
-                    batch.items += page
-                    batch.pages += 1
-                    self._listed += len(page)
+                    batch.add(page)
+                    self._listed += len(page.items)
                 if len(batch.items) >= BATCH_ITEMS or self._writer.is_due:
                     yield batch
                     batch = _Batch()
@@ -131,41 +274,37 @@ class Syncing:
         if broken_off:
             raise broken_off
 
+    def _keep_lease(self) -> None:
+        if self._writer.is_due:
+            self._writer.write(lambda _: None)
+
     def _look_up(self) -> None:
         self._watch(Progress(self._membership.id, self._listed, self._run.expected_jobs))
-
-    def _awaited(self, answers: Iterable[T], depth: int) -> Iterator[T | None]:
-        """Yield AWS's answers, None now and then while it gives none; looks meanwhile whether to go on.
-
-        Raises `StoppedError`, and `source.SourceError` where AWS is silent for longer than the deadline.
-        """
-        waited = 0.0
-        with closing(ahead.read(answers, depth=depth, patience=_PATIENCE)) as arriving:
-            for answer in arriving:
-                self._look_up()
-                waited = waited + _PATIENCE if answer is None else 0
-                if waited > self._deadline:
-                    raise source.SourceError("NoProgress", f"AWS gave no answer within {self._deadline:.0f} s")
-                yield answer
 
     def _settle(self, batch: _Batch) -> None:
         """Store what a batch tells that is not yet known."""
         digests = [jobs.digest(item) for item in batch.items]
-        keys = self._writer.read(lambda connection: store.known_keys(connection, self._run, digests))
-        items = zip(batch.items, digests, count(1), keys, strict=False)
+        stored = self._writer.read(lambda connection: known.by_digest(connection, self._run, digests))
+        items = zip(batch.items, digests, count(1), stored.keys, strict=False)
         unknown = [(item, digest, place) for item, digest, place, key in items if key is None]
-        self._shown.extend(key for key in keys if key is not None)
-        decoded, read = self._decode(unknown)
-        read.pages = batch.pages
+        self._shown.extend(key for key in stored.keys if key is not None)
+        decoded, read = self._decode(unknown, stored.created)
+        batch.look_at_order(stored.created)
+        read.pages = len(batch.pages)
         read.jobs_listed = len(batch.items)
         read.jobs_unchanged = len(batch.items) - len(decoded) - read.jobs_rejected
         if decoded or self._writer.is_due:
-            self._store(decoded, keys, read)
+            self._store(decoded, stored.keys, read)
         else:
             self.counts += read
 
-    def _decode(self, unknown: Iterable[tuple[bytes, str, int]]) -> tuple[StagedJobs, store.Counts]:
-        """Decode items, set the malformed aside, and keep the newest of each job, of equals the later."""
+    def _decode(
+        self, unknown: Iterable[tuple[bytes, str, int]], created: list[int | None]
+    ) -> tuple[StagedJobs, store.Counts]:
+        """Decode items, set the malformed aside, and keep the newest of each job, of equals the later.
+
+        Their createTime goes to `created`, each to its item's place.
+        """
         decoded: StagedJobs = {}
         counts = store.Counts()
         for item, digest, place in unknown:
@@ -174,6 +313,7 @@ class Syncing:
             except jobs.BadItemError as error:
                 self._set_aside(item, error, counts)
                 continue
+            created[place - 1] = round(job.create_time.timestamp() * 1_000_000)
             counts.replaced_characters += replaced
             if job.status not in jobs.KNOWN_STATUSES:
                 self._count_unknown(job.status, counts)
@@ -181,6 +321,9 @@ class Syncing:
             if earlier is None or job.update_time >= earlier.job.update_time:
                 decoded[job.job_arn] = store.Staged(job, digest, place)
         return decoded, counts
+
+    def _decoded(self, item: bytes) -> jobs.Job:
+        return jobs.decode(item, self._membership.id, self._latest_time).job
 
     def _count_unknown(self, status: str, counts: store.Counts) -> None:
         told = self.counts.unknown_statuses.keys() | counts.unknown_statuses.keys()
@@ -193,9 +336,9 @@ class Syncing:
             shown = item[:_ITEM_SHOWN].decode(errors="replace")
             counts.rejections.append({"reason": jobs.storable(str(error)), "item": jobs.storable(shown)})
 
-    def _store(self, decoded: StagedJobs, known: Sequence[int | None], read: store.Counts) -> None:
+    def _store(self, decoded: StagedJobs, keys: list[int | None], read: store.Counts) -> None:
         def work(connection: Connection) -> tuple[store.Settled | None, store.Counts]:
-            settled = store.settle(connection, self._run, decoded, known=known) if decoded else None
+            settled = store.settle(connection, self._run, decoded, known=keys) if decoded else None
             counts = self._with_calls(self.counts + read + _counts_of(settled))
             store.record_counts(connection, self._run, counts)
             return settled, counts
@@ -238,12 +381,14 @@ class Syncing:
                 store.record_unshown(connection, self._run, self._shown + self._stale, self._scope)
             store.record_stale(connection, self._run, stale)
             settled = store.settle(connection, self._run, believed, believe=True) if believed else None
-            store.record_listing(connection, self._run, self._scope)
+            unseen = known.open_keys(connection, self._run, self._scope).difference(self._shown)
+            showed = store.Showed(self._reading.is_newest_first, self._is_split, all_open=not unseen)
+            store.record_listing(connection, self._run, self._scope, showed)
             rollups.count_up(connection, self._run.membership_key)  # what was just concluded
             # Those believed were counted as stale when they were read.
             concluded = store.Counts(jobs_stale=-len(believed), jobs_absent=len(gone), transitions=len(gone))
             counts = self._with_calls(self.counts + _counts_of(settled) + concluded)
-            self._end(connection, counts, store.Ending("complete"))
+            self._end(connection, counts, store.Ending("complete"), full_due=bool(missing or stale))
             return counts
 
         self._writer.write(work, self._complete)
@@ -257,7 +402,9 @@ class Syncing:
         if not self._scope.is_whole:
             return [], [], []
         missing, tracked = self._writer.read(
-            lambda connection: store.missing_jobs(connection, self._run, self._shown + self._stale, self._grace)
+            lambda connection: store.missing_jobs(
+                connection, self._run, self._shown + self._stale, self._sync.absence_grace
+            )
         )
         gone: list[int] = []
         alive: set[int] = set()
@@ -270,21 +417,21 @@ class Syncing:
 
     def _questioned(self, suspects: Iterable[absence.Missing]) -> Iterator[tuple[absence.Missing, bool | None]]:
         """Ask AWS for each suspect, until it gives no answer: the next run asks again."""
+
+        def answers(listing: source.Listing) -> Iterator[tuple[absence.Missing, bool | None]]:
+            is_permitted = True
+            for suspect in suspects:
+                exists = listing.exists(suspect.job_arn) if is_permitted else None
+                is_permitted = exists is not None
+                yield suspect, exists
+
         try:
-            for answer in self._awaited(self._answers(suspects), 1):
-                if self._writer.is_due:
-                    self._writer.write(lambda _: None)
+            for answer in self._reading.of_single_jobs(answers):
+                self._keep_lease()
                 if answer is not None:
                     yield answer
         except source.SourceError:
             return
-
-    def _answers(self, suspects: Iterable[absence.Missing]) -> Iterator[tuple[absence.Missing, bool | None]]:
-        is_permitted = True
-        for suspect in suspects:
-            exists = self._listing.exists(suspect.job_arn) if is_permitted else None
-            is_permitted = exists is not None
-            yield suspect, exists
 
     def _close(self, outcome: str, error_class: str, error: str) -> store.Ending:
         """Close the record; a run that proves to be complete after all, its last COMMIT unanswered, stays so."""
@@ -292,7 +439,8 @@ class Syncing:
 
         def work(connection: Connection) -> None:
             if self._ending.outcome == "running":
-                self._end(connection, self._with_calls(self.counts), ending)
+                full_due = self._run.listed.full_due or bool(self.counts.pages)
+                self._end(connection, self._with_calls(self.counts), ending, full_due=full_due)
 
         def accept(_: None) -> None:
             if self._ending.outcome == "running":
@@ -312,18 +460,29 @@ class Syncing:
             store.end(self._connection, self._run, ending)
         return ending
 
-    def _end(self, connection: Connection, counts: store.Counts, ending: store.Ending) -> None:
+    def _end(self, connection: Connection, counts: store.Counts, ending: store.Ending, *, full_due: bool) -> None:
         following = self._following(connection, ending)
         store.record_counts(connection, self._run, counts)
-        store.end(connection, self._run, ending, self.overruns)
-        leases.release(connection, self._run, following)
+        store.end(
+            connection,
+            self._run,
+            ending,
+            kind=self.kind,
+            listings=self._reading.listings,
+            overruns=self.overruns,
+        )
+        leases.release(connection, self._run, following, full_due=full_due)
 
     def _following(self, connection: Connection, ending: store.Ending) -> leases.Following | None:
         """Return when the membership is due next: by its schedule, or for another try; None: as it was."""
         if ending.error_class == "Stopped":
             return None
         now = leases.now(connection)
-        regular = timetable.next_due(self._schedule, self._membership.id, self._run.started_at, now)
+        polls_open = self._schedule.every_open is not None
+        has_open = polls_open and bool(known.open_keys(connection, self._run, self._scope))
+        regular = timetable.next_due(
+            self._schedule, self._membership.id, self._run.started_at, now, has_open=has_open
+        )
         self.overruns = regular.overruns
         if ending.error_class is None or ending.error_class in _REGULAR:
             return leases.Following(regular.at, 0)
@@ -331,7 +490,7 @@ class Syncing:
         return leases.Following(timetable.retry(ending.error_class, failures, self._membership.id, now), failures)
 
     def _with_calls(self, counts: store.Counts) -> store.Counts:
-        calls = self._listing.calls
+        calls = self._reading.calls
         return replace(counts, api_calls=calls.requests, retries=calls.retries, throttles=calls.throttles)
 
 

@@ -5,9 +5,12 @@ a successful page is ours, since botocore takes a damaged one for an empty succe
 """
 
 import re
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -15,6 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from etl import clients, wire
 from etl.config import Aws, Membership
 from etl.masking import masked
+
+MAX_RESULTS = 100
+"""What AWS gives on one page at the most."""
 
 MAX_PAGES = 100_000
 """A listing longer than ten million jobs is taken for one that never ends."""
@@ -63,6 +69,10 @@ class Listing:
     aws: Aws
     membership: Membership
     calls: clients.Calls = field(default_factory=clients.Calls)
+    has_more: bool = True
+    """Whether AWS has pages that have not been read."""
+    wait: float = 0.0
+    """Seconds for which the last answer was waited, without what this machine had to compute for it."""
 
     def pages(self) -> Iterator[list[bytes]]:
         """Yield each page's raw items until AWS says that there are no more; raises `SourceError`.
@@ -87,24 +97,53 @@ class Listing:
         Raises `SourceError` for any other answer.
         """
         try:
-            self._call(
+            return self.details(job_arn) is not None
+        except SourceError as error:
+            if error.code in _NO_ANSWER:
+                return None
+            raise
+
+    def details(self, job_arn: str) -> bytes | None:
+        """Return what AWS tells of this one job, None where it knows no such job.
+
+        It is the body of ``GetTrainedModelInferenceJob``. Raises `SourceError` for any other answer.
+        """
+        try:
+            told: bytes = self._call(
                 "get_trained_model_inference_job",
                 membershipIdentifier=self.membership.id,
                 trainedModelInferenceJobArn=job_arn,
             )
         except SourceError as error:
             if error.code == "ResourceNotFoundException":
-                return False
-            if error.code in _NO_ANSWER:
                 return None
             raise
-        return True
+        return told
+
+    def models(self) -> list[wire.Model]:
+        """Return the membership's trained models, each with its newest version; raises `SourceError`."""
+        request = {"membershipIdentifier": self.membership.id, "maxResults": MAX_RESULTS}
+        return list(chain.from_iterable(self._listed("list_trained_models", request)))
+
+    def versions(self, model_arn: str) -> list[wire.Model]:
+        """Return all versions of a trained model; raises `SourceError`."""
+        request = {
+            "membershipIdentifier": self.membership.id,
+            "trainedModelArn": model_arn,
+            "maxResults": MAX_RESULTS,
+        }
+        return list(chain.from_iterable(self._listed("list_trained_model_versions", request)))
 
     def _pages_of_one_pass(self) -> Iterator[list[bytes]]:
-        request = self._request()
+        return self._listed("list_trained_model_inference_jobs", self._request())
+
+    def _listed(self, method: str, request: dict[str, Any]) -> Iterator[list[Any]]:
+        """Yield the items of each page of a listing."""
+        request = dict(request)
         tokens: set[bytes] = set()
         for _ in range(MAX_PAGES):
-            page: wire.Page = self._call("list_trained_model_inference_jobs", **request)
+            page: wire.Page[Any] = self._call(method, **request)
+            self.has_more = page.token is not None
             yield page.items
             if page.token is None:
                 return
@@ -130,7 +169,8 @@ class Listing:
         try:
             with clients.counted(self.calls):
                 client = clients.client(self.aws, self.membership)
-                response: dict[str, Any] = getattr(client, method)(**request)
+                with clients.in_flight(self.aws), self._timed():
+                    response: dict[str, Any] = getattr(client, method)(**request)
             return wire.taken(response)
         except ClientError as error:
             refusal = self._refusal(error, "nextToken" in request)
@@ -145,6 +185,12 @@ class Listing:
             raise SourceError("ExpiredCredentials", f"is this machine's clock right? {error}") from error
         except wire.DamagedError as error:
             raise SourceError("DamagedPage", f"what AWS answers cannot be read: {error}") from error
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began, computed = time.perf_counter(), time.thread_time()
+        yield
+        self.wait = (time.perf_counter() - began) - (time.thread_time() - computed)
 
     def _refusal(self, error: ClientError, midway: bool) -> SourceError:
         code = error.response["Error"]["Code"]

@@ -12,12 +12,13 @@ from typing import NamedTuple, Self, cast
 
 import msgspec
 import psycopg
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, and_, case, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
 from etl import absence, reconcile, rollups
 from etl.jobs import Job
+from etl.known import Scope
 from etl.leases import Run
 from etl.tables import inference_job, membership, sync_run
 
@@ -33,16 +34,13 @@ _ANALYZE_FROM = 500
 """Staged rows from which the planner must be told their number before it joins them."""
 
 
-class Scope(NamedTuple):
-    """Which jobs a listing shows: all, one trained model's, or one version's."""
+class Showed(NamedTuple):
+    """What a complete full listing told beside its jobs."""
 
-    model_arn: str | None = None
-    model_version: str | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether a job that the listing does not show is not listed at all."""
-        return self == (None, None)
+    newest_first: bool
+    is_split: bool
+    all_open: bool
+    """Whether it showed every job that is open."""
 
 
 class Ending(NamedTuple):
@@ -79,10 +77,13 @@ class Counts:
 
 
 class Staged(NamedTuple):
-    """A job to be settled, with the digest of its item and the item's place, from 1, among those read with it."""
+    """A job to be settled, with the digest of its item and the item's place, from 1, among those read with it.
+
+    What AWS tells of a single job has no digest that a listing could know again.
+    """
 
     job: Job
-    digest: str
+    digest: str | None
     place: int
 
 
@@ -100,26 +101,6 @@ class Settled(NamedTuple):
     earliest_change: datetime | None
     earliest_creation: datetime | None
     """Of the jobs that are new or changed."""
-
-
-def known_keys(connection: Connection, run: Run, digests: Sequence[str]) -> list[int | None]:
-    """Return for each digest, in order, the key of the job stored with it, or None."""
-    if not digests:
-        return []
-    rows = connection.execute(
-        _KNOWN_KEYS, {"membership_key": run.membership_key, "digests": "{" + ",".join(digests) + "}"}
-    )
-    keys: list[int | None] = rows.scalar_one()
-    return keys
-
-
-# The digests travel as one array literal: a parameter each would cost more than the lookup.
-_KNOWN_KEYS = text(
-    f"SELECT array_agg(job.job_key ORDER BY asked.place)"  # noqa: S608 - the name of our own table
-    f" FROM unnest(CAST(:digests AS uuid[])) WITH ORDINALITY AS asked (digest, place)"
-    f" LEFT JOIN LATERAL (SELECT job_key FROM {inference_job.fullname}"
-    f" WHERE membership_key = :membership_key AND digest = asked.digest LIMIT 1) AS job ON true"
-)
 
 
 def settle(
@@ -228,22 +209,39 @@ def record_stale(connection: Connection, run: Run, stale: Iterable[int]) -> None
         connection.execute(reconcile.count_stale(), {"keys": keys})
 
 
-def record_listing(connection: Connection, run: Run, scope: Scope) -> None:
-    """Remember when the last complete listing began, what it was filtered by, and the account that it told."""
+def record_listing(connection: Connection, run: Run, scope: Scope, showed: Showed) -> None:
+    """Remember when the last complete full listing began, what it was filtered by, and what it told."""
     account = (
         select(func.split_part(inference_job.c.job_arn, ":", 5))
         .where(inference_job.c.membership_key == run.membership_key)
         .limit(1)
     )
+    before = membership.c
+    is_same_scope = and_(
+        before.listed_model_arn.is_not_distinct_from(scope.model_arn),
+        before.listed_model_version.is_not_distinct_from(scope.model_version),
+    )
     connection.execute(
         update(membership)
-        .where(membership.c.membership_key == run.membership_key)
+        .where(before.membership_key == run.membership_key)
         .values(
             listed_at=run.started_at,
             listed_model_arn=scope.model_arn,
             listed_model_version=scope.model_version,
-            account_id=func.coalesce(membership.c.account_id, account.scalar_subquery()),
+            newest_first=showed.newest_first,
+            unsplit_at=func.coalesce(before.unsplit_at, run.started_at) if showed.is_split else run.started_at,
+            open_listed_at=run.started_at if showed.all_open else case((is_same_scope, before.open_listed_at)),
+            account_id=func.coalesce(before.account_id, account.scalar_subquery()),
         )
+    )
+
+
+def record_open_seen(connection: Connection, run: Run) -> None:
+    """Remember that a quick sweep saw every open job."""
+    connection.execute(
+        update(membership)
+        .where(membership.c.membership_key == run.membership_key)
+        .values(open_listed_at=run.started_at)
     )
 
 
@@ -254,10 +252,13 @@ def record_counts(connection: Connection, run: Run, counts: Counts) -> None:
     connection.execute(update(sync_run).where(sync_run.c.run_id == run.run_id).values(values))
 
 
-def end(connection: Connection, run: Run, ending: Ending, overruns: int = 0) -> None:
-    """Close the run's record; one that another worker gave up as abandoned is closed all the same."""
+def end(connection: Connection, run: Run, ending: Ending, **others: object) -> None:
+    """Close the run's record; one that another worker gave up as abandoned is closed all the same.
+
+    `others` are further columns of it: kind, listings and overruns.
+    """
     connection.execute(
         update(sync_run)
         .where(sync_run.c.run_id == run.run_id, sync_run.c.outcome.in_(["running", "abandoned"]))
-        .values(finished_at=func.clock_timestamp(), overruns=overruns, **ending._asdict())
+        .values(finished_at=func.clock_timestamp(), **others, **ending._asdict())
     )

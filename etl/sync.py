@@ -23,6 +23,8 @@ class SyncReport:
     """As in `sync_run`, or busy where another run held the lease or had just ended."""
     seconds: float = 0
     run_id: int | None = None
+    kind: str = "full"
+    """full, or quick."""
     counts: store.Counts = field(default_factory=store.Counts)
     overruns: int = 0
     """Due times that passed while it ran."""
@@ -40,19 +42,24 @@ def _unwatched(_: Progress) -> None:
 
 
 def sync_membership(
-    config: Config, membership: Membership, watch: Watcher = _unwatched, *, if_due: bool = False
+    config: Config,
+    membership: Membership,
+    watch: Watcher = _unwatched,
+    *,
+    if_due: bool = False,
+    full: bool = False,
 ) -> SyncReport:
     """List one membership's jobs and store what is new; on a connection and a client of its own.
 
     `config` names the database, and `leases.register` has made the membership known. With `if_due` one that is not
-    due, or no longer, is left alone. What goes wrong with AWS or the database is told in the report; whatever else
-    is raised is a bug, and recorded before it flies.
+    due, or no longer, is left alone; `full` asks for a full listing where a quick sweep would do. What goes wrong
+    with AWS or the database is told in the report; whatever else is raised is a bug, and recorded before it flies.
     """
     started = time.monotonic()
     try:
         watch(Progress(membership.id, 0, 0))
         with database.connect(config.database.address()) as connection:
-            report = _sync_on(connection, config, membership, watch, if_due=if_due)
+            report = _sync_on(connection, config, membership, watch, if_due=if_due, full=full)
     except StoppedError:
         report = SyncReport(membership.id, "partial", error_class="Stopped", error="asked to stop")
     except database.DatabaseError as error:
@@ -64,18 +71,19 @@ def sync_membership(
 
 
 def _sync_on(
-    connection: Connection, config: Config, membership: Membership, watch: Watcher, *, if_due: bool
+    connection: Connection, config: Config, membership: Membership, watch: Watcher, *, if_due: bool, full: bool
 ) -> SyncReport:
     with connection.begin():
         run = leases.begin(connection, membership.id, config.sync.lease, _worker(), if_due=if_due)
     if run is None:
         return SyncReport(membership.id, "busy")
-    syncing = Syncing(config, membership, connection, run, watch)
+    syncing = Syncing(config, membership, connection, run, watch, full=full)
     ending = syncing.perform()
     return SyncReport(
         membership.id,
         ending.outcome,
         run_id=run.run_id,
+        kind=syncing.kind,
         counts=syncing.counts,
         overruns=syncing.overruns,
         error_class=ending.error_class,

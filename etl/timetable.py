@@ -21,13 +21,24 @@ class Appointment(NamedTuple):
     overruns: int
 
 
-def next_due(schedule: Schedule, membership_id: str, started: datetime, now: datetime) -> Appointment:
+def next_due(
+    schedule: Schedule, membership_id: str, started: datetime, now: datetime, *, has_open: bool = False
+) -> Appointment:
     """Return the first due time after `now`, for a run that began at `started`.
+
+    A membership that has open jobs is due at each `every_open`, too.
 
     Each membership keeps a distance of its own from the others of its schedule, so that hundreds of them do not
     start in one second: `every` is counted from anywhere in the interval, `cron` is followed within half a minute.
     """
-    following = _following(schedule, membership_id)
+    regular = _first(_following(schedule, membership_id), started, now)
+    if not has_open or schedule.every_open is None:
+        return regular
+    sooner = _first(_at_each(schedule.every_open, membership_id), started, now)
+    return min(regular, sooner)
+
+
+def _first(following: Callable[[datetime], datetime], started: datetime, now: datetime) -> Appointment:
     due, overruns = following(started), 0
     while due <= now:
         due, overruns = following(due), overruns + 1
@@ -42,14 +53,18 @@ def retry(error_class: str, failures: int, membership_id: str, now: datetime) ->
 def _following(schedule: Schedule, membership_id: str) -> Callable[[datetime], datetime]:
     """Return what tells the first due time after a moment."""
     if schedule.cron is None:
-        start = _EPOCH + _share(membership_id) * schedule.every
-        return lambda moment: start + ((moment - start) // schedule.every + 1) * schedule.every
+        return _at_each(schedule.every, membership_id)
 
     from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 - only who uses cron pays for it
 
     trigger = CronTrigger.from_crontab(schedule.cron, timezone=UTC)
     distance = _share(membership_id) * _CRON_SPREAD
     return lambda moment: trigger.get_next_fire_time(None, moment - distance + _TICK) + distance
+
+
+def _at_each(interval: timedelta, membership_id: str) -> Callable[[datetime], datetime]:
+    start = _EPOCH + _share(membership_id) * interval
+    return lambda moment: start + ((moment - start) // interval + 1) * interval
 
 
 def _share(membership_id: str) -> float:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from botocore.client import BaseClient
+
+T = TypeVar("T")
 
 
 class DamagedError(Exception):
@@ -17,10 +19,10 @@ class DamagedError(Exception):
 
 
 @dataclass(frozen=True)
-class Page:
-    """One page of a listing: its items as they came, and the token of the next page."""
+class Page(Generic[T]):
+    """One page of a listing: its items, and the token of the next page."""
 
-    items: list[bytes]
+    items: list[T]
     token: str | None
 
 
@@ -39,7 +41,7 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")  # an escape that is good only as one of two
 
 
-def _split(body: bytes) -> Page:
+def _split(body: bytes) -> Page[bytes]:
     """Split a page into its items without decoding them; raises ValueError if it is not a whole page."""
     try:
         page = _decode_body(body)
@@ -84,6 +86,33 @@ class _Job(msgspec.Struct):
 _decode_job = msgspec.json.Decoder(_Job).decode
 
 
+def _details(body: bytes) -> bytes:
+    """Return what is told of a single job as it came; raises ValueError if it is about none."""
+    _decode_job(body)
+    return body
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A trained model, or one version of it."""
+
+    arn: str = msgspec.field(name="trainedModelArn")
+    version: str | None = msgspec.field(name="versionIdentifier", default=None)
+
+
+class _Models(msgspec.Struct):
+    trainedModels: list[Model]  # noqa: N815 - the name on the wire
+    nextToken: str | None = None  # noqa: N815 - the name on the wire
+
+
+_decode_models = msgspec.json.Decoder(_Models).decode
+
+
+def _models(body: bytes) -> Page[Model]:
+    """Read a page of trained models, or of the versions of one; raises ValueError if it is none."""
+    page = _decode_models(body)
+    return Page(page.trainedModels, page.nextToken)
+
+
 def _take(
     read: Callable[[bytes], object],
     response_dict: dict[str, Any],
@@ -120,12 +149,17 @@ def _refusal_that_can_be_read(body: bytes) -> bytes:
     return json.dumps(readable).encode()
 
 
+_READERS: dict[str, Callable[[bytes], object]] = {
+    "ListTrainedModelInferenceJobs": _split,
+    "GetTrainedModelInferenceJob": _details,
+    "ListTrainedModels": _models,
+    "ListTrainedModelVersions": _models,
+}
+
+
 def read_on(client: BaseClient, service: str) -> None:
-    """Let the client's answers to the listing and to Get be read here; `taken` then returns what was read."""
-    for operation, read in (
-        ("ListTrainedModelInferenceJobs", _split),
-        ("GetTrainedModelInferenceJob", _decode_job),
-    ):
+    """Let the client's answers be read here; `taken` then returns what was read."""
+    for operation, read in _READERS.items():
         client.meta.events.register(f"before-parse.{service}.{operation}", partial(_take, read))
 
 

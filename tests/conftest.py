@@ -150,7 +150,7 @@ def make_etl(database_url: str, endpoint: Endpoint, world: World) -> MakeEtl:
     """Make a product for all of the world's memberships, with settings of the test's own.
 
     `memberships` replaces them; every other keyword is a section of the configuration. No grace, so that absence
-    is a matter of listings alone.
+    is a matter of listings alone, and no quick sweeps.
     """
 
     def make(*, memberships: list[dict[str, Any]] | None = None, **sections: dict[str, Any]) -> Etl:
@@ -158,7 +158,7 @@ def make_etl(database_url: str, endpoint: Endpoint, world: World) -> MakeEtl:
         settings: dict[str, Any] = {
             "database": {"url": database_url},
             "aws": {"endpoint_url": endpoint.url, **sections.pop("aws", {})},
-            "sync": {"absence_grace": "0s", **sections.pop("sync", {})},
+            "sync": {"absence_grace": "0s", "full_every": "0s", **sections.pop("sync", {})},
             "membership": listed,
             **sections,
         }

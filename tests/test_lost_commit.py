@@ -356,6 +356,7 @@ def test_what_is_refused_during_copy_is_told_as_any_refusal_of_the_database(
     job = jobs.decode(item, membership.id, NOON).job
     unstorable = store.Staged(msgspec.structs.replace(job, description="\0"), jobs.digest(item), 1)
     with database.connect(etl.config.database.address()) as connection, connection.begin():
-        run = leases.Run(1, 1, 1, timedelta(minutes=1), NOON, 0, 900, 0)
+        listed = leases.Listed(None, None, None, None, None, full_due=True)
+        run = leases.Run(1, 1, 1, timedelta(minutes=1), NOON, 0, 900, 0, listed)
         with pytest.raises(DBAPIError, match="DataError"):
             store.settle(connection, run, {job.job_arn: unstorable})

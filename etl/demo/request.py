@@ -10,16 +10,18 @@ import h11
 JOBS = "ListTrainedModelInferenceJobs"
 JOB = "GetTrainedModelInferenceJob"
 MODELS = "ListTrainedModels"
+VERSIONS = "ListTrainedModelVersions"
 ASSUME_ROLE = "AssumeRole"
 CALLER = "GetCallerIdentity"
 UNKNOWN = "Unknown"
-OPERATIONS = frozenset({JOBS, JOB, MODELS, ASSUME_ROLE, CALLER, UNKNOWN})
+OPERATIONS = frozenset({JOBS, JOB, MODELS, VERSIONS, ASSUME_ROLE, CALLER, UNKNOWN})
 
 # Paths are taken apart before they are unquoted: a job's ARN holds slashes.
 _ROUTES = (
     (JOBS, re.compile(r"/memberships/(?P<membership>[^/]+)/trained-model-inference-jobs")),
     (JOB, re.compile(r"/memberships/(?P<membership>[^/]+)/trained-model-inference-jobs/(?P<resource>[^/]+)")),
     (MODELS, re.compile(r"/memberships/(?P<membership>[^/]+)/trained-models")),
+    (VERSIONS, re.compile(r"/memberships/(?P<membership>[^/]+)/trained-models/(?P<resource>[^/]+)/versions")),
 )
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[^/,\s]+)/[^/]*/(?P<region>[^/]*)/")
 _ATTEMPT = re.compile(r"attempt=(\d+)")
@@ -31,7 +33,7 @@ class Request:
 
     operation: str
     membership: str | None = None
-    resource: str | None = None  # the job ARN that Get asks for
+    resource: str | None = None  # the ARN of the job, or model, that is asked for
     query: Mapping[str, str] = field(default_factory=dict)
     access_key: str | None = None
     session_token: str | None = None

@@ -79,10 +79,17 @@ def _models(world: World, membership_id: str, request: Request) -> bytes:
     return world.list_trained_models(membership_id, token=request.query.get("nextToken"), max_results=most)
 
 
+def _versions(world: World, membership_id: str, request: Request) -> bytes:
+    most = _max_results(request.query.get("maxResults"))
+    arn = _valid("trainedModelArn", request.resource, _MODEL_ARN) or ""
+    return world.list_versions(membership_id, arn, token=request.query.get("nextToken"), max_results=most)
+
+
 _OPERATIONS: dict[str, Callable[[World, str, Request], bytes]] = {
     ask.JOBS: _jobs,
     ask.JOB: _job,
     ask.MODELS: _models,
+    ask.VERSIONS: _versions,
 }
 
 

@@ -220,14 +220,28 @@ class World:
     def list_trained_models(
         self, membership_id: str, *, token: str | None = None, max_results: int = MOST_RESULTS
     ) -> bytes:
-        """Tell one page of models."""
-        scope = ("models", membership_id)
+        """Tell one page of models, each by its newest version."""
         with self._lock:
-            models = self.memberships[membership_id].models
-            start = self._offset(scope, token)
-            end = start + max_results
-            more = self._token(scope, end) if end < len(models) else None
-            return paging.page(b"trainedModels", [to_json(model.wire()) for model in models[start:end]], more)
+            newest = {model.arn: model for model in self.memberships[membership_id].models}
+            return self._page_of_models(("models", membership_id), [*newest.values()], token, max_results)
+
+    def list_versions(
+        self, membership_id: str, arn: str, *, token: str | None = None, max_results: int = MOST_RESULTS
+    ) -> bytes:
+        """Tell one page of the versions of a model."""
+        with self._lock:
+            versions = [model for model in self.memberships[membership_id].models if model.arn == arn]
+            if not versions:
+                raise Refused("ResourceNotFoundException", f"Resource not found: {arn}")
+            return self._page_of_models(("versions", membership_id, arn), versions, token, max_results)
+
+    def _page_of_models(
+        self, scope: paging.Scope, models: Sequence[TrainedModel], token: str | None, max_results: int
+    ) -> bytes:
+        start = self._offset(scope, token)
+        end = start + max_results
+        more = self._token(scope, end) if end < len(models) else None
+        return paging.page(b"trainedModels", [to_json(model.wire()) for model in models[start:end]], more)
 
     def _place(self, membership: Membership, item: Listed, arn: str | None) -> None:
         items = membership.items

@@ -22,12 +22,12 @@ MEMBERSHIP: tuple[sa.Column[Any], ...] = (
     sa.Column(
         "unsplit_at",
         _Moment,
-        comment="Start of the last such listing that was not split by model, or of the first",
+        comment="Start of the last of them that was not split by model, or of the first",
     ),
     sa.Column(
         "open_listed_at",
         _Moment,
-        comment="Start of the last sweep, full or quick, that showed every open job",
+        comment="Start of the last sweep, full or quick, that saw every open job",
     ),
     sa.Column(
         "full_due",

@@ -1,0 +1,104 @@
+"""What is stored already: asked by a run that wants to read, decode and write no more than it must.
+
+The caller owns the transaction: nothing here opens, commits or caches one.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, literal_column, select, text
+
+from etl.jobs import OPEN_STATUSES
+from etl.leases import Run
+from etl.plan import Share
+from etl.quick import OpenJob
+from etl.tables import inference_job, model_week
+
+
+class Scope(NamedTuple):
+    """Which jobs a listing shows: all, one trained model's, or one version's."""
+
+    model_arn: str | None = None
+    model_version: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a job that the listing does not show is not listed at all."""
+        return self == (None, None)
+
+
+class Known(NamedTuple):
+    """The jobs stored with the digests of some items, each in its item's place; None where there is none."""
+
+    keys: list[int | None]
+    created: list[int | None]
+    """Their createTime, in microseconds since 1970."""
+
+
+def by_digest(connection: Connection, run: Run, digests: Sequence[str]) -> Known:
+    """Return for each digest, in order, the job stored with it."""
+    if not digests:
+        return Known([], [])
+    rows = connection.execute(
+        _BY_DIGEST, {"membership_key": run.membership_key, "digests": "{" + ",".join(digests) + "}"}
+    )
+    return Known(*rows.one())
+
+
+# The digests travel as one array literal: a parameter each would cost more than the lookup.
+_BY_DIGEST = text(
+    "SELECT array_agg(job.job_key ORDER BY asked.place), array_agg(job.created ORDER BY asked.place)"  # noqa: S608 - our own table
+    " FROM unnest(CAST(:digests AS uuid[])) WITH ORDINALITY AS asked (digest, place)"
+    " LEFT JOIN LATERAL (SELECT job_key, CAST(date_part('epoch', create_time) * 1000000 AS bigint) AS created"
+    f" FROM {inference_job.fullname}"
+    " WHERE membership_key = :membership_key AND digest = asked.digest LIMIT 1) AS job ON true"
+)
+
+
+def open_keys(connection: Connection, run: Run, scope: Scope) -> set[int]:
+    """Return the keys of the jobs that are pending or in progress, of those that a listing of this scope shows."""
+    return set(connection.scalars(select(inference_job.c.job_key).where(*_are_open(run, scope))))
+
+
+def open_jobs(connection: Connection, run: Run, scope: Scope) -> dict[int, OpenJob]:
+    """Return the same jobs by their keys."""
+    job = inference_job.c
+    wanted = (job.job_key, job.job_arn, job.status, job.update_time, job.collaboration_id, job.extra)
+    rows = connection.execute(select(*wanted).where(*_are_open(run, scope)))
+    return {row.job_key: OpenJob(*row) for row in rows}
+
+
+def _are_open(run: Run, scope: Scope) -> Iterator[ColumnElement[bool]]:
+    job = inference_job.c
+    yield job.membership_key == run.membership_key
+    yield job.status.in_(OPEN_STATUSES)
+    if scope.model_arn is not None:
+        yield job.trained_model_arn == scope.model_arn
+    if scope.model_version is not None:
+        yield job.trained_model_version_identifier == scope.model_version
+
+
+def places(connection: Connection, run: Run, job_keys: Iterable[int], most: int) -> list[int]:
+    """Return where these jobs stand in a listing that comes newest first, counted from 0; `most` is far enough."""
+    job, newer = inference_job.c, inference_job.alias("newer").c
+    before = (
+        select(literal_column("1"))
+        .where(newer.membership_key == run.membership_key, newer.create_time > job.create_time)
+        .limit(most)
+        .correlate(inference_job)
+        .subquery()
+    )
+    number = select(func.count()).select_from(before).scalar_subquery()
+    return list(connection.scalars(select(number).where(job.job_key.in_(list(job_keys)))))
+
+
+def shares(connection: Connection, run: Run) -> list[Share]:
+    """Return how many jobs of each model and version are stored, by what is kept counted."""
+    week = model_week.c
+    kinds = (week.trained_model_arn, week.trained_model_version_identifier)
+    rows = connection.execute(
+        select(*kinds, cast(func.sum(week.jobs), BigInteger))
+        .where(week.membership_key == run.membership_key)
+        .group_by(*kinds)
+    )
+    return [Share(*row) for row in rows]

@@ -1,0 +1,118 @@
+"""What one run reads of AWS: the pages of its listings, one by one, ahead or side by side, and single jobs."""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import timedelta
+from typing import NamedTuple, TypeVar
+
+from etl import ahead, clients, source
+from etl.config import Aws, Membership
+from etl.order import NewestFirst
+from etl.plan import Part, Wait
+
+PAGES_AHEAD = 50
+"""Pages read while a batch is settled: about one more batch."""
+
+_PATIENCE = 0.25  # seconds until who waits for AWS looks up: is it to stop, is its lease to be renewed?
+
+T = TypeVar("T")
+
+
+class Page(NamedTuple):
+    """A page's raw items, and the order of the listing that it is of."""
+
+    items: list[bytes]
+    order: NewestFirst
+
+
+class Reading:
+    """The listings of one run. `look_up` is called now and then: what it raises ends the reading.
+
+    What is read is None now and then, while AWS gives no answer. Raises `source.SourceError`, also where AWS is
+    silent for longer than `deadline`.
+    """
+
+    def __init__(self, aws: Aws, membership: Membership, deadline: timedelta, look_up: Callable[[], None]) -> None:
+        self._aws = aws
+        self._membership = membership
+        self._deadline = deadline.total_seconds()
+        self._look_up = look_up
+        self._listings: list[source.Listing] = []
+        self._orders: list[NewestFirst] = []
+        self._whole = self._pages(membership)
+
+    @property
+    def listings(self) -> int:
+        """How many listings were read."""
+        return len(self._listings)
+
+    @property
+    def is_newest_first(self) -> bool:
+        """Whether all of them came newest first."""
+        return all(order.holds for order in self._orders)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the membership's own listing has pages that were not read."""
+        return self._listings[0].has_more
+
+    @property
+    def wait(self) -> Wait:
+        """What a page of it takes."""
+        return Wait(self._listings[0].wait, self._aws.requests_per_second, self._aws.max_concurrency)
+
+    @property
+    def calls(self) -> clients.Calls:
+        """The requests that it took so far."""
+        return clients.Calls.together(listing.calls for listing in self._listings)
+
+    def one_by_one(self) -> Iterator[Page | None]:
+        """Yield the pages of the membership's own listing, each read when it is asked for."""
+        return self._awaited(ahead.read(self._whole, depth=0, patience=_PATIENCE))
+
+    def rest(self) -> Iterator[Page | None]:
+        """Yield the pages that are left of it, read ahead."""
+        return self._awaited(ahead.read(self._whole, depth=PAGES_AHEAD, patience=_PATIENCE))
+
+    def from_the_start(self) -> Iterator[Page | None]:
+        """Yield all of its pages, as AWS gives them now."""
+        self._whole = self._pages(self._membership)
+        return self.rest()
+
+    def side_by_side(self, parts: Sequence[Part]) -> Iterator[Page | None]:
+        """Yield the pages of the listings of these parts, as they come."""
+        pages = [self._pages(self._membership.narrowed(*part)) for part in parts]
+        readers = self._aws.max_concurrency
+        return self._awaited(ahead.read_together(pages, readers=readers, depth=PAGES_AHEAD, patience=_PATIENCE))
+
+    def models(self) -> list[str]:
+        """Return the ARNs of the membership's trained models."""
+        return [model.arn for model in self._answer(self._listings[0].models)]
+
+    def versions(self, model_arn: str) -> list[str | None]:
+        """Return the versions of a trained model."""
+        return [model.version for model in self._answer(lambda: self._listings[0].versions(model_arn))]
+
+    def of_single_jobs(self, answers: Callable[[source.Listing], Iterable[T]]) -> Iterator[T | None]:
+        """Yield what is asked of single jobs, one after the other."""
+        return self._awaited(ahead.read(answers(self._listings[0]), depth=1, patience=_PATIENCE))
+
+    def _answer(self, ask: Callable[[], T]) -> T:
+        answers = self._awaited(ahead.read((ask() for _ in range(1)), depth=1, patience=_PATIENCE))
+        return next(answer for answer in answers if answer is not None)
+
+    def _pages(self, membership: Membership) -> Iterator[Page]:
+        listing, order = source.Listing(self._aws, membership), NewestFirst()
+        self._listings.append(listing)
+        self._orders.append(order)
+        return (Page(items, order) for items in listing.pages())
+
+    def _awaited(self, arriving: Generator[T | None, None, None]) -> Iterator[T | None]:
+        waited = 0.0
+        with closing(arriving):
+            for answer in arriving:
+                self._look_up()
+                waited = waited + _PATIENCE if answer is None else 0
+                if waited > self._deadline:
+                    raise source.SourceError("NoProgress", f"AWS gave no answer within {self._deadline:.0f} s")
+                yield answer
