@@ -110,12 +110,10 @@ class Syncing:
             told = self._glance() if self._may_be_quick else None
             if told is not None:
                 self._finish_quick(told)
-                return self._ending
-            self._list()
-            self._count_up()
-            if self.counts.jobs_rejected:
+            elif self._list():
+                self._finish()
+            else:
                 return self._close("partial", "RejectedItems", self.counts.rejections[0]["reason"])
-            self._finish()
         except source.SourceError as error:
             return self._close(self._broken_off(), error.code, str(error))
         except StoppedError:
@@ -214,14 +212,16 @@ class Syncing:
 
         self._writer.write(work, self._complete)
 
-    def _list(self) -> None:
-        """Read and settle a full listing, or what is left of it."""
+    def _list(self) -> bool:
+        """Read and settle a full listing, or what is left of it; return whether all of its items could be read."""
         for batch in self._batches(self._pages()):
             self._settle(batch)
         if self._is_split and self._writer.read(self._is_any_missing):
             for batch in self._batches(self._reading.from_the_start()):
                 self._settle(batch)
             self._is_split = False
+        self._count_up()
+        return not self.counts.jobs_rejected
 
     def _is_any_missing(self, connection: Connection) -> bool:
         missing, _ = store.missing_jobs(connection, self._run, self._shown + self._stale, timedelta())
@@ -251,10 +251,13 @@ class Syncing:
         return parts if plan.are_few(parts, pages, self._reading.wait.at_once) else []
 
     def _may_be_split(self) -> bool:
-        """Tell whether one that is not split was read lately: it shows what is of a model that nobody knows."""
-        unsplit_at = self._run.listed.unsplit_at
-        is_recent = unsplit_at is None or self._run.started_at < unsplit_at + self._sync.full_every
-        return self._scope.is_whole and is_recent and bool(self._sync.full_every)
+        """Tell whether nobody needs one that is not: it alone tells what is missing, or of a model nobody knows."""
+        before, full_every = self._run.listed, self._sync.full_every
+        if not self._scope.is_whole or not full_every:
+            return False
+        if before.unsplit_at is None:
+            return True
+        return not before.full_due and self._run.started_at < before.unsplit_at + full_every
 
     def _batches(self, pages: Iterator[Page | None]) -> Iterator[_Batch]:
         """Yield what is listed, in batches; the last one also where the listing breaks off."""
