@@ -251,7 +251,7 @@ class Syncing:
         return parts if plan.are_few(parts, pages, self._reading.wait.at_once) else []
 
     def _may_be_split(self) -> bool:
-        """Tell whether nobody needs one that is not: it alone tells what is missing, or of a model nobody knows."""
+        """Tell whether nobody needs an unsplit one, which alone tells what is missing, or of an unknown model."""
         before, full_every = self._run.listed, self._sync.full_every
         if not self._scope.is_whole or not full_every:
             return False
