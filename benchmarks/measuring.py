@@ -29,6 +29,11 @@ ENVIRON = {
 }
 
 
+def environment() -> dict[str, str]:
+    """Return what a measured process finds."""
+    return os.environ | ENVIRON
+
+
 class BenchmarkError(Exception):
     """A contestant failed, or did not do what it is measured at."""
 
@@ -53,7 +58,7 @@ def time_process(command: Command) -> Figures:
     """Run a process to its end."""
     ran = subprocess.run(  # noqa: S603 - our own commands
         [sys.executable, "-IS", LAUNCH, *command],
-        env=os.environ | ENVIRON,
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -71,11 +76,12 @@ def measure(contestant: Contestant, target: Target, server: Server, service: Ser
     after = server.accounts(target.database)
     if contestant.jobs is not None:
         _check(target.database, contestant.jobs, service.tally())
+    server.rest(target.database)
     return replace(
         took,
         server_cpu_seconds=after.cpu_seconds - before.cpu_seconds,
         wal_bytes=after.wal_bytes - before.wal_bytes,
-        dead_rows=max(0, after.dead_rows - before.dead_rows),  # a vacuum may have come in between
+        dead_rows=after.dead_rows - before.dead_rows,
         rows_written=after.rows_written - before.rows_written,
         requests=service.take_requests(),
     )
