@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -120,10 +120,13 @@ class Listing:
             raise
         return told
 
-    def models(self) -> list[wire.Model]:
-        """Return the membership's trained models, each with its newest version; raises `SourceError`."""
-        request = {"membershipIdentifier": self.membership.id, "maxResults": MAX_RESULTS}
-        return list(chain.from_iterable(self._listed("list_trained_models", request)))
+    def models(self, most: int | None = None) -> list[wire.Model]:
+        """Return the membership's trained models, each with its newest version; raises `SourceError`.
+
+        `most` are enough for who only wants to know whether it is permitted.
+        """
+        request = {"membershipIdentifier": self.membership.id, "maxResults": most or MAX_RESULTS}
+        return list(islice(chain.from_iterable(self._listed("list_trained_models", request)), most))
 
     def versions(self, model_arn: str) -> list[wire.Model]:
         """Return all versions of a trained model; raises `SourceError`."""

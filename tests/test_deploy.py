@@ -35,6 +35,7 @@ TEXTS = {
 }
 
 MEMBERSHIP = policies.Parts("aws", "us-east-1", "111122223333", "3f2a1c9e-5b7d-4e8a-9c1f-0a1b2c3d4e5f")
+IAM_POLICY = policies.to_list(MEMBERSHIP) + policies.to_get(MEMBERSHIP) + policies.to_list_models()
 
 
 def commands() -> Iterator[str]:
@@ -146,7 +147,7 @@ def test_every_metric_of_an_alert_is_one_that_the_daemon_tells() -> None:
 @pytest.mark.parametrize(
     ("file", "statements"),
     [
-        ("iam-policy.json", policies.to_list(MEMBERSHIP) + policies.to_get(MEMBERSHIP)),
+        ("iam-policy.json", IAM_POLICY),
         ("iam-assume-role-policy.json", policies.to_assume("arn:aws:iam::THEIR_ACCOUNT_ID:role/THEIR_ROLE")),
         ("iam-trust-policy.json", policies.trust("arn:aws:iam::YOUR_ACCOUNT_ID:role/YOUR_ROLE", True)),
     ],

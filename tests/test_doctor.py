@@ -23,7 +23,7 @@ from etl.config import from_mapping
 from etl.demo import answers
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
-from etl.demo.request import ASSUME_ROLE, CALLER, JOB, JOBS, Request
+from etl.demo.request import ASSUME_ROLE, CALLER, JOB, JOBS, MODELS, Request
 from etl.demo.world import World
 from etl.doctor import clocks, configuration, endpoints, examine, patience, policies, schema, server
 from etl.doctor.findings import Finding
@@ -37,7 +37,7 @@ NOWHERE = f"postgresql://etl:{PASSWORD}@127.0.0.1:1/etl"
 DATABASE_CHECKS = [
     "database", "tls", "pooler", "writable", "connections", "clock", "rights", "migrations", "freshness",
 ]  # fmt: skip
-AWS_CHECKS = ["credentials", "endpoint", "clock", "identity", "list", "get"]
+AWS_CHECKS = ["credentials", "endpoint", "clock", "identity", "list", "get", "models"]
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_where_all_is_well_every_check_says_so(doctor: Doctor, etl: Etl, members
     found = doctor.look()
     assert verdicts(found) == [(check, "ok") for check in ["configuration", *DATABASE_CHECKS, *AWS_CHECKS]]
     subjects = {finding.check: finding.subject for finding in found}
-    assert {subjects[check] for check in ("freshness", "list", "get")} == {membership.id}
+    assert {subjects[check] for check in ("freshness", "list", "get", "models")} == {membership.id}
     said = {finding.check: finding.said for finding in found}
     assert (said["tls"], said["pooler"]) == ("not in use; the database is on this machine", "none in between")
 
@@ -151,7 +151,7 @@ def test_it_changes_nothing_and_asks_only_what_changes_nothing(
     doctor_for(database={"url": empty_database_url}, membership=[entry(membership, role_arn=ROLE)]).look()
     with database.connect(empty_database_url) as connection:
         assert database.current_revision(connection) is None
-    assert set(endpoint.counts) == {JOBS, JOB, CALLER, ASSUME_ROLE}
+    assert set(endpoint.counts) == {JOBS, JOB, MODELS, CALLER, ASSUME_ROLE}
 
 
 def test_its_transactions_cannot_write(empty_database_url: str) -> None:
@@ -644,7 +644,10 @@ def test_a_membership_that_fails_is_told_with_its_last_error(doctor: Doctor, etl
 
 def test_a_membership_that_is_late_fails(doctor: Doctor, etl: Etl) -> None:
     etl.sync()
-    etl.execute("UPDATE cleanrooms_etl.membership SET listed_at = now() - interval '2 hours'")
+    etl.execute(
+        "UPDATE cleanrooms_etl.membership"
+        " SET (listed_at, open_listed_at) = (now() - interval '2 hours', now() - interval '2 hours')"
+    )
     finding = only(doctor.on("freshness"))
     assert finding.verdict == "fail"
     assert finding.said == "late: listed 7,200 s ago, every 900 s expected"
@@ -1079,6 +1082,43 @@ def test_get_asks_in_the_account_of_the_role(
     assert asked.startswith("arn:aws:cleanrooms-ml:us-east-1:444455556666:membership/")
 
 
+def test_one_trained_model_is_asked_for_however_many_there_are(
+    doctor: Doctor, endpoint: Endpoint, world: World, membership: Membership
+) -> None:
+    for _ in range(3):
+        world.add_trained_model(membership)
+    assert only(doctor.on("models")).verdict == "ok"
+    [asked] = [request for request in endpoint.requests if request.operation == MODELS]
+    assert asked.query == {"maxResults": "1"}
+
+
+def test_who_may_not_list_the_models_is_warned_and_given_the_policy(doctor: Doctor, endpoint: Endpoint) -> None:
+    endpoint.on(MODELS, answers.error("AccessDeniedException"))
+    denied = only(doctor.on("models"))
+    assert (denied.verdict, denied.said) == (
+        "warn",
+        "may not list its trained models: a full listing is read page after page",
+    )
+    assert policies_in(denied.remedy) == [policies.to_list_models()]
+
+
+def test_another_refusal_of_the_models_is_a_warning_without_a_policy(doctor: Doctor, endpoint: Endpoint) -> None:
+    endpoint.on(MODELS, answers.error("ThrottlingException", message="For a reason."), times=None)
+    refused = only(doctor.on("models"))
+    assert (refused.verdict, refused.said) == ("warn", "ThrottlingException: For a reason.")
+    assert refused.remedy == "run `etl doctor` again later, or lower aws.requests_per_second"
+
+
+def test_a_listing_of_the_models_that_is_not_answered_is_a_warning(
+    doctor: Doctor, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 3)
+    endpoint.on(MODELS, answers.slow(60), times=None)
+    finding = only(doctor.on("models"))
+    assert finding.verdict == "warn"
+    assert finding.said.startswith("no answer within ")
+
+
 def test_the_policies_are_those_of_deploy() -> None:
     parts = policies.Parts("aws", "REGION", "ACCOUNT_ID", "MEMBERSHIP_ID")
     deploy = Path(__file__).parent.parent / "deploy"
@@ -1087,7 +1127,7 @@ def test_the_policies_are_those_of_deploy() -> None:
         statements: list[dict[str, Any]] = json.loads((deploy / name).read_text())["Statement"]
         return sorted(statements, key=lambda each: str(each["Sid"]))
 
-    ours = [*policies.to_get(parts), *policies.to_list(parts)]
+    ours = [*policies.to_get(parts), *policies.to_list(parts), *policies.to_list_models()]
     assert sorted(ours, key=lambda each: str(each["Sid"])) == deployed("iam-policy.json")
     us, them = "arn:aws:iam::YOUR_ACCOUNT_ID:role/YOUR_ROLE", "arn:aws:iam::THEIR_ACCOUNT_ID:role/THEIR_ROLE"
     assert policies.trust(us, with_external_id=True) == deployed("iam-trust-policy.json")

@@ -10,7 +10,7 @@ from etl.doctor.clocks import Now, compared
 from etl.doctor.credentials import Caller, assume, identify, look_up
 from etl.doctor.endpoints import knock
 from etl.doctor.findings import Finding, unseen
-from etl.doctor.permissions import Place, may_get, may_list
+from etl.doctor.permissions import Place, may_get, may_list, may_list_models
 
 _QUEUE = 2.0  # seconds: so many memberships are asked about at once as AWS may be asked in that time
 
@@ -106,4 +106,7 @@ def _permitted(
 
 def _ask(place: Place) -> list[Finding]:
     listed = may_list(place)
-    return [listed, may_get(place)] if listed.verdict == "ok" else [listed]
+    if listed.verdict != "ok":
+        return [listed]
+    is_filtered = place.membership.trained_model_arn or place.membership.trained_model_version_identifier
+    return [listed, may_get(place), *([] if is_filtered else [may_list_models(place)])]

@@ -82,14 +82,40 @@ def may_get(place: Place) -> Finding:
     except SourceError as error:
         if error.code == "ValidationException":  # who may not ask is told so before what is asked is looked at
             return _may_ask(name)
-        return Finding("get", "warn", name, f"{error.code}: {error}", _REMEDIES.get(error.code, _OTHERWISE))
+        return _not_told("get", name, error)
     except SilenceError as error:
-        return Finding("get", "warn", name, str(error), asking.NETWORK)
+        return _not_told("get", name, error)
     if known is None:
-        said = "may not ask for one job: that one is gone is then believed after four listings, not two"
+        said = (
+            "may not ask for one job: a sweep is then a full listing while an old job is open, and that a job is"
+            " gone is believed after four of them, not two"
+        )
         return Finding("get", "warn", name, said, place.policy_of_ours(policies.to_get(place.parts)))
     return _may_ask(name)
 
 
 def _may_ask(name: str) -> Finding:
     return Finding("get", "ok", name, "may ask for one job")
+
+
+def _not_told(check: str, name: str, error: SourceError | SilenceError) -> Finding:
+    """Say what came in the place of an answer, where a sync can do without one."""
+    if isinstance(error, SilenceError):
+        return Finding(check, "warn", name, str(error), asking.NETWORK)
+    return Finding(check, "warn", name, f"{error.code}: {error}", _REMEDIES.get(error.code, _OTHERWISE))
+
+
+def may_list_models(place: Place) -> Finding:
+    """Ask for one trained model: by them a full listing is split where that is faster."""
+    name = place.membership.id
+    listing = Listing(place.aws, place.membership)
+    try:
+        answer(lambda: listing.models(most=1), place.queue)
+    except SilenceError as error:
+        return _not_told("models", name, error)
+    except SourceError as error:
+        if error.code not in asking.DENIED:
+            return _not_told("models", name, error)
+        said = "may not list its trained models: a full listing is read page after page"
+        return Finding("models", "warn", name, said, place.policy_of_ours(policies.to_list_models()))
+    return Finding("models", "ok", name, "may list its trained models")

@@ -52,10 +52,22 @@ def to_get(parts: Parts) -> list[Statement]:
     """Allow, to who may list them, to ask for one of the jobs too."""
     return [
         {
-            "Sid": "AskForOneMissingJob",
+            "Sid": "AskForOneJob",
             "Effect": "Allow",
             "Action": "cleanrooms-ml:GetTrainedModelInferenceJob",
             "Resource": f"{parts.jobs}/*",
+        }
+    ]
+
+
+def to_list_models() -> list[Statement]:
+    """Allow, to who may list the jobs, to list the trained models and their versions too."""
+    return [
+        {
+            "Sid": "ListTrainedModels",
+            "Effect": "Allow",
+            "Action": ["cleanrooms-ml:ListTrainedModels", "cleanrooms-ml:ListTrainedModelVersions"],
+            "Resource": "*",
         }
     ]
 
