@@ -17,7 +17,7 @@ from botocore.client import BaseClient
 from botocore.config import Config as ClientConfig
 from botocore.credentials import CredentialResolver, Credentials
 from botocore.exceptions import NoCredentialsError
-from botocore.loaders import Loader
+from botocore.loaders import Loader, create_loader
 
 from etl import pace, wire
 from etl.config import Aws, Membership
@@ -124,16 +124,15 @@ def forget(aws: Aws, membership: Membership, used: BaseClient) -> None:
 
 
 @cache
-def _models() -> Loader:
+def _models(folders: str | None) -> Loader:
     """Return what all sessions read AWS's models through: each by itself would spend a tenth of a second on it."""
-    loader: Loader = botocore.session.get_session().get_component("data_loader")
-    return loader
+    return create_loader(folders)
 
 
 def _new_session(region: str) -> botocore.session.Session:
     session = botocore.session.get_session()
     session.set_config_variable("region", region)  # a profile may name a role, and no Region to ask for it
-    session.register_component("data_loader", _models())
+    session.register_component("data_loader", _models(session.get_config_variable("data_path")))
     return session
 
 
