@@ -17,6 +17,7 @@ from sqlalchemy import (
     Executable,
     Integer,
     MetaData,
+    Select,
     Subquery,
     Table,
     Text,
@@ -63,8 +64,8 @@ _NO_EDIT = {"job_arn", "status", "update_time"}
 staged_job = Table(
     "staged_job",
     MetaData(),  # of its own: a temporary table is no part of the schema
-    Column("job_arn", inference_job.c.job_arn.type, primary_key=True),
-    *(Column(name, inference_job.c[name].type) for name in _FACTS if name != "job_arn"),
+    # No key: they come by their ARNs, and are read from one end to the other.
+    *(Column(name, inference_job.c[name].type) for name in _FACTS),
     Column("digest", inference_job.c.digest.type),
     Column("place", Integer),
     prefixes=["TEMPORARY"],
@@ -108,6 +109,14 @@ def settle_staged() -> Executable:
     ).add_cte(_insert_new(judged), _update_changed(judged), _append_transitions(judged), _append_edits(judged))
 
 
+def _step(decided: Select[Any], name: str) -> CTE:
+    """Return a step of the decision, each expression of which is computed once.
+
+    Without OFFSET 0 the planner writes it out wherever the next step names it: a tenth of the statement's time.
+    """
+    return decided.offset(0).cte(name)
+
+
 def _compared() -> CTE:
     """Put each staged job beside the stored one, and say what differs."""
     # One index probe a staged job: left to choose, the planner reads the whole membership for each batch.
@@ -120,17 +129,12 @@ def _compared() -> CTE:
     absent_from = case((stored.c.status == NOT_LISTED, stored.c.status_since))
     staged = staged_job.c
     is_same = [staged[name].is_not_distinct_from(stored.c[name]) for name in _FACTS]
-    known = _places_of_known()
-    return (
+    return _step(
         select(
             *staged,
-            func.coalesce(stored.c.job_key, job_key.next_value()).label("job_key"),
+            stored.c.job_key,
             stored.c.job_key.is_(None).label("is_new"),
-            or_(
-                and_(stored.c.digest.is_not(None), *is_same),
-                # Of two states of one moment the later read stands: here the one that is stored already.
-                and_(staged.update_time == stored.c.update_time, func.coalesce(known.c.place, 0) > staged.place),
-            ).label("is_same"),
+            and_(stored.c.digest.is_not(None), *is_same).label("is_equal"),
             stored.c.status.label("from_status"),
             stored.c.status_since.label("from_time"),
             stored.c.update_time.label("old_update_time"),
@@ -147,9 +151,8 @@ def _compared() -> CTE:
         )
         .select_from(staged_job)
         .join(membership, membership.c.membership_key == _owner)
-        .outerjoin(stored, true())
-        .outerjoin(known, known.c.job_key == stored.c.job_key)
-        .cte("compared")
+        .outerjoin(stored, true()),
+        "compared",
     )
 
 
@@ -169,7 +172,7 @@ def _timed(compared: CTE) -> CTE:
     """Find the moment of a change: AWS's updateTime where that can be it, else the nearest instant that can."""
     this = compared.c
     earliest = case((this.is_new, func.least(this.create_time, _now)), else_=this.from_time + literal(_TICK))
-    return select(
+    timed = select(
         *this,
         case(
             (or_(~this.is_moved, this.is_ahead), func.greatest(_now, earliest)),
@@ -180,7 +183,8 @@ def _timed(compared: CTE) -> CTE:
             (or_(this.is_ahead, this.update_time < earliest), "clamped"),
             else_="update_time",
         ).label("time_basis"),
-    ).cte("timed")
+    )
+    return _step(timed, "timed")
 
 
 def _judged(timed: CTE) -> CTE:
@@ -190,31 +194,39 @@ def _judged(timed: CTE) -> CTE:
     lies no later than an updateTime that moved: a witness that claims to have seen the old status after that was
     itself out of date, and does not count.
     """
-    this = timed.c
+    this, stored = timed.c, _places_of_known()
     # An older state never overwrites a newer one, unless it is shown again and again.
     is_stale = and_(this.update_time < this.old_update_time, ~bindparam("believe", type_=Boolean))
     is_exact = and_(this.is_moved, ~this.is_ahead)
     latest_possible = case((is_exact, func.least(this.update_time, this.changed_time)), else_=this.changed_time)
     witnesses = (this.from_time, this.old_update_time, this.listed_at)
     known = func.greatest(*(case((witness <= latest_possible, witness)) for witness in witnesses))
-    is_changed = and_(~is_stale, ~this.is_same)
+    # Of two states of one moment the later read stands: here the one that is stored already.
+    is_outrun = and_(this.update_time == this.old_update_time, func.coalesce(stored.c.place, 0) > this.place)
+    is_same = or_(this.is_equal, is_outrun)
+    is_changed = and_(~is_stale, ~is_same)
     is_transition = or_(this.is_new, and_(is_changed, this.status != this.from_status))
-    return select(
+    judged = select(
         *this,
-        case((this.is_new, "new"), (is_stale, "stale"), (this.is_same, "same"), else_="changed").label("verdict"),
+        case((this.is_new, "new"), (is_stale, "stale"), (is_same, "same"), else_="changed").label("verdict"),
         is_transition.label("is_transition"),
         case((this.is_new, func.least(this.create_time, this.changed_time)), else_=known).label("not_before"),
-    ).cte("judged")
+    )
+    return _step(judged.outerjoin_from(timed, stored, stored.c.job_key == this.job_key), "judged")
 
 
 def _with_milestones(judged: CTE) -> CTE:
-    """Find the milestones of each staged job as they are from now on."""
+    """Find the milestones of each staged job as they are from now on, and give a new one its key.
+
+    Here and no earlier: what calls a sequence is stored in between, and its rows are as wide as a job.
+    """
     this = judged.c
     step = milestones.Step(this.from_status, this.status, this.changed_time, this.not_before)
     moved = milestones.after(step, this)
-    others = [column for column in this if column.name not in milestones.NAMES]
+    others = [column for column in this if column.name not in {"job_key", *milestones.NAMES}]
+    key = func.coalesce(this.job_key, job_key.next_value()).label("job_key")
     kept = [case((this.is_transition, value), else_=this[value.name]).label(value.name) for value in moved]
-    return select(*others, *kept).cte("settled")
+    return select(key, *others, *kept).cte("settled")
 
 
 def last_complete_listing(job: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[Any]:

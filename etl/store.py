@@ -12,7 +12,7 @@ from typing import NamedTuple, Self, cast
 
 import msgspec
 import psycopg
-from sqlalchemy import Connection, and_, case, func, select, text, update
+from sqlalchemy import Connection, and_, case, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
@@ -29,9 +29,6 @@ STATUSES_KEPT = 100
 """Different unknown statuses that a run's record counts."""
 
 _PIECE = 10_000  # keys written at once: the text of a million of them is bounded, the list of their texts is not
-
-_ANALYZE_FROM = 500
-"""Staged rows from which the planner must be told their number before it joins them."""
 
 
 class Showed(NamedTuple):
@@ -117,8 +114,6 @@ def settle(
     """
     connection.execute(CreateTable(reconcile.staged_job))
     _copy(connection, jobs.values())
-    if len(jobs) >= _ANALYZE_FROM:
-        connection.execute(text(f"ANALYZE {reconcile.staged_job.name}"))
     parameters = {
         "owner": run.membership_key,
         "run": run.run_id,
