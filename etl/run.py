@@ -139,17 +139,21 @@ class Syncing:
         Returns what AWS told of single jobs, where that is new; None where only a full listing will do.
         """
         unseen = self._writer.read(lambda connection: known.open_jobs(connection, self._run, self._scope))
+        seen: set[int] = set()
         for page in self._reading.one_by_one():
             if page is None:
                 self._keep_lease()
                 continue
-            shown = len(self._shown)
+            start = len(self._shown)
             is_news = self._settle_page(page)
-            for key in self._shown[shown:]:
+            # What newer jobs have pushed down from the page before is known by now, and tells nothing.
+            shown = set(self._shown[start:]) - seen
+            seen |= shown
+            for key in shown:
                 unseen.pop(key, None)
             if not self._is_in_order():
                 return None
-            if page.items and not is_news and self._is_time_to_ask(unseen):
+            if shown and not is_news and self._is_time_to_ask(unseen):
                 return self._ask_for(unseen.values())
         return None
 
