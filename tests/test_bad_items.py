@@ -276,6 +276,14 @@ def test_details_without_end_are_cut_and_marked(etl: Etl, world: World, membersh
     assert row["logs_status_details"] == "\U0001f600" * 4_096 + " [cut: 10,000 characters]"
 
 
+def test_accounts_are_stored_as_they_are_written(etl: Etl, world: World, membership: Membership) -> None:
+    accounts = ['{NULL,"\\', "a,b", "NULL", " ", "\t\n", "\\N", '"', "ä"]
+    [job] = jobs_in(world, membership, 1)
+    world.override(job, {"outputConfiguration": {"members": [{"accountId": account} for account in accounts]}})
+    assert etl.sync().outcome == "complete"
+    assert stored(etl)[0]["output_account_ids"] == accounts
+
+
 def test_odd_json_that_can_be_read_is_taken(etl: Etl, world: World, membership: Membership) -> None:
     wire = json.dumps(world.create_job(membership).wire())[1:-1]
     world.remove(membership, world.jobs(membership)[0])

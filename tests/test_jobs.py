@@ -175,6 +175,18 @@ def test_every_field_is_what_botocore_s_own_parser_makes_of_it(summary: dict[str
     assert (job.extra, replaced) == ({}, 0)
 
 
+@fuzzed
+@given(summaries(), st.sampled_from(["summary", "output", "member"]))
+def test_a_field_that_is_not_known_changes_nothing_else(summary: dict[str, Any], place: str) -> None:
+    wire = json.dumps(summary, ensure_ascii=False).encode()
+    output = summary["outputConfiguration"]
+    for fields in {"summary": [summary], "output": [output], "member": output["members"]}[place]:
+        fields["newField"] = 1
+    told = decoded(json.dumps(summary, ensure_ascii=False).encode()).job
+    assert msgspec.structs.replace(told, extra={}) == decoded(wire).job
+    assert bool(told.extra) == (place != "member" or bool(output["members"]))
+
+
 def test_no_field_of_aws_s_own_model_is_missing_here() -> None:
     # A later botocore knows more fields: they are in `extra` until a release makes columns of them.
     parsed = {*FIELDS.values(), "membershipIdentifier", "outputConfiguration"}
