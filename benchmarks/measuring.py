@@ -75,7 +75,7 @@ def measure(contestant: Contestant, target: Target, server: Server, service: Ser
     took = time_process(contestant.command(target))
     after = server.accounts(target.database)
     if contestant.jobs is not None:
-        _check(target.database, contestant.jobs, service.tally())
+        _check(target.database, contestant.jobs, service.tally(target.memberships))
     server.rest(target.database)
     return replace(
         took,

@@ -107,6 +107,22 @@ def memberships(bench: Bench) -> Iterator[Result]:
             )
 
 
+def newcomer(bench: Bench) -> Iterator[Result]:
+    """List a membership for the first time where another one is already, of which alone the statistics know."""
+    alone, beside = [], []
+    with served(Shape(20_000, memberships=2)) as service:
+        one, other = service.memberships()
+        first = Contestant("in an empty database", OURS.command, OURS.jobs)
+        later = Contestant("beside another membership", ours("--full", "--membership", other), OURS.jobs)
+        for _ in range(bench.rounds):
+            with bench.target(service) as target:
+                alone.append(bench.run("first", first, target._replace(memberships=[one]), service))
+                beside.append(bench.run("first", later, target, service))
+    slower = median(beside).seconds / median(alone).seconds
+    yield Result("newcomer: first", first.name, median(alone), 1, "x alone")
+    yield Result("newcomer: first", later.name, median(beside), slower, "x alone", 1.25)
+
+
 def waiting(bench: Bench) -> Iterator[Result]:
     """List a membership of ten models whose pages are waited for, one after the other and eight at once."""
     serial = Contestant("one request at a time", ours("--full", max_concurrency=1), OURS.jobs)
@@ -147,6 +163,7 @@ def start(bench: Bench) -> Iterator[Result]:
 SCENES: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "side-by-side": side_by_side,
     "memberships": memberships,
+    "newcomer": newcomer,
     "waiting": waiting,
     "quick": quick,
     "start": start,

