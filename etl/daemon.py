@@ -255,6 +255,7 @@ def _told(report: SyncReport) -> dict[str, object]:
     return {
         "membership": report.membership_id,
         "outcome": report.outcome,
+        "kind": report.kind,
         "run_id": report.run_id,
         "seconds": round(report.seconds, 3),
         **counts,

@@ -68,6 +68,7 @@ class Metrics:
         self._seconds = Histogram(
             "etl_run_seconds", "How long runs took", ["outcome"], buckets=_SECONDS, registry=self.registry
         )
+        self._quick_runs = counter("etl_quick_runs", "Runs that were quick sweeps")
         self._counters = {field: counter(name, words) for field, (name, words) in _COUNTERS.items()}
         self._jobs = counter("etl_jobs", "Jobs read, by what was new about them", ["change"])
         self._overruns = counter("etl_overruns", "Due times that passed while a run went on")
@@ -99,6 +100,7 @@ class Metrics:
             return
         self._runs.labels(report.outcome).inc()
         self._seconds.labels(report.outcome).observe(report.seconds)
+        self._quick_runs.inc(report.kind == "quick")
         self._overruns.inc(report.overruns)
         for field, counter in self._counters.items():
             counter.inc(getattr(report.counts, field))
@@ -136,7 +138,7 @@ class _Memberships:
         since = time.monotonic() - taken
         labels = ("membership", "region")
         age = GaugeMetricFamily(
-            "etl_membership_freshness_seconds", "Age of the last complete listing", labels=labels
+            "etl_membership_freshness_seconds", "Age of the last complete sweep", labels=labels
         )
         expected = GaugeMetricFamily(
             "etl_membership_expected_seconds", "Longest pause that the schedule allows", labels=labels

@@ -120,7 +120,7 @@ def test_a_membership_is_synced_again_and_again(make_daemon_etl: MakeEtl, member
     with running(make_daemon_etl(schedule={"every": "1s"})) as daemon:
         daemon.until(lambda: len(daemon.lines("synced")) >= 4, "four syncs")
     runs = daemon.lines("synced")
-    assert {run["outcome"] for run in runs} == {"complete"}
+    assert {(run["outcome"], run["kind"]) for run in runs} == {("complete", "full")}
 
 
 def test_a_membership_with_a_schedule_of_its_own_keeps_to_it(make_daemon_etl: MakeEtl, world: World) -> None:

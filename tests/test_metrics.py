@@ -51,6 +51,7 @@ CONTRACT = {
     "etl_build_info": ("gauge", {"version", "schema"}),
     "etl_runs_total": ("counter", {"outcome"}),
     "etl_run_seconds": ("histogram", {"outcome"}),
+    "etl_quick_runs_total": ("counter", set()),
     "etl_pages_total": ("counter", set()),
     "etl_aws_calls_total": ("counter", set()),
     "etl_aws_retries_total": ("counter", set()),
@@ -211,6 +212,13 @@ def test_a_run_is_counted_by_its_outcome(metrics: Metrics) -> None:
         metrics.observe(SyncReport("3f2a", outcome))
     counted = {"complete": 1, "partial": 0, "failed": 2, "fenced": 1}
     assert by_label(metrics, "etl_runs_total", "outcome") == counted
+
+
+def test_quick_sweeps_are_counted_among_the_runs_and_by_themselves(metrics: Metrics) -> None:
+    for kind in ("full", "quick", "quick"):
+        metrics.observe(SyncReport("3f2a", "complete", kind=kind))
+    assert value(metrics, "etl_runs_total", outcome="complete") == 3
+    assert value(metrics, "etl_quick_runs_total") == 2
 
 
 def test_a_runs_seconds_are_in_the_histogram_of_its_outcome(metrics: Metrics) -> None:

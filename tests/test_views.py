@@ -49,7 +49,7 @@ CONTRACT = {
         membership_id text, region text, account_id text, last_complete_at timestamp with time zone,
         age_seconds double precision, expected_seconds double precision, state text, consecutive_failures bigint,
         last_error_class text, last_error text,
-        next_due_at timestamp with time zone
+        next_due_at timestamp with time zone, last_full_at timestamp with time zone
     """,
     "sync_runs": """
         run_id bigint, membership_id text, outcome text, started_at timestamp with time zone,
@@ -57,7 +57,7 @@ CONTRACT = {
         retries bigint, throttles bigint, jobs_listed bigint, jobs_new bigint, jobs_changed bigint,
         transitions bigint, jobs_unchanged bigint, jobs_stale bigint, jobs_rejected bigint, jobs_absent bigint,
         replaced_characters bigint, rejections jsonb, unknown_statuses jsonb, error_class text, error text,
-        worker text, version text, overruns bigint
+        worker text, version text, overruns bigint, kind text, listings bigint
     """,
     "status_dim": """
         status text, is_open boolean, is_terminal boolean, is_success boolean, sort_order bigint, meaning text
@@ -465,6 +465,7 @@ def test_capacity_is_measured_by_the_quotas_that_are_configured_now(make_etl: Ma
 def test_a_membership_just_synced_is_ok(etl: Etl, lived: Job) -> None:
     row = freshness(etl)
     now = datetime.now(NOON.tzinfo)
+    assert row.pop("last_full_at") == row["last_complete_at"]
     assert abs(row.pop("last_complete_at") - now) < MINUTE
     assert 0 <= row.pop("age_seconds") < 60
     assert now < row.pop("next_due_at") <= now + 16 * MINUTE
@@ -483,10 +484,26 @@ def test_a_membership_just_synced_is_ok(etl: Etl, lived: Job) -> None:
 @pytest.mark.parametrize(("minutes", "state"), [(29, "ok"), (31, "late")])
 def test_a_membership_is_late_once_a_whole_sweep_was_missed(etl: Etl, minutes: int, state: str) -> None:
     etl.sync()
+    listed_at = datetime.now(NOON.tzinfo) - minutes * MINUTE
     etl.execute(
-        "UPDATE cleanrooms_etl.membership SET listed_at = now() - make_interval(mins => :minutes)", minutes=minutes
+        "UPDATE cleanrooms_etl.membership SET listed_at = :listed_at, open_listed_at = :listed_at",
+        listed_at=listed_at,
     )
     assert freshness(etl)["state"] == state
+
+
+def test_a_quick_sweep_keeps_a_membership_fresh_and_tells_when_all_was_listed(
+    make_etl: MakeEtl, world: World, membership: Membership
+) -> None:
+    for _ in range(4):
+        world.create_job(membership)
+    etl = make_etl(aws={"page_size": 1}, sync={"full_every": "6h"})
+    etl.sync()
+    etl.sync()
+    runs = etl.query("SELECT kind, listings, started_at FROM cleanrooms.sync_runs ORDER BY run_id")
+    assert [(run["kind"], run["listings"]) for run in runs] == [("full", 1), ("quick", 1)]
+    row = freshness(etl)
+    assert [row["last_full_at"], row["last_complete_at"]] == [run["started_at"] for run in runs]
 
 
 def test_a_membership_fails_from_its_first_failure_until_its_next_complete_listing(
@@ -567,4 +584,6 @@ def test_a_run_is_shown_with_its_counts(etl: Etl, lived: Job, world: World, memb
         "error_class": "RejectedItems",
         "version": "0.1.0",
         "overruns": 0,
+        "kind": "full",
+        "listings": 1,
     }

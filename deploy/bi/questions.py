@@ -92,7 +92,7 @@ QUESTIONS = (
         "Freshness",
         "SELECT extract(epoch FROM max(started_at)) FROM cleanrooms.sync_runs WHERE outcome = 'complete'",
         superset="last_complete_at",
-        grafana="last complete listing",
+        grafana="last complete sweep",
         superset_unit=0.001,
         is_latest=True,
     ),
