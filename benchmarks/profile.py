@@ -31,8 +31,8 @@ STAGES = {
     "splitting pages": r"etl/wire",
     "boto3 besides": r"botocore/",
     "digests": r"digest \(",
-    "lookup of digests": r"known_keys",
-    "decoding": r"etl/jobs",
+    "lookup of digests": r"etl/known",
+    "decoding": r"etl/(jobs|batches)",
     "COPY": r"_copy|psycopg/_copy",
     "settle": r"etl/store|etl/reconcile",
     "counting hours and weeks": r"etl/rollups",
@@ -56,7 +56,7 @@ def stages(stacks: str) -> Counter[str]:
 def _sampled(py_spy: str, target: Target) -> str:
     """Run a sync under py-spy and return its stacks."""
     file = target.folder / "stacks"
-    words = ["record", "--gil", "--format", "raw", "--rate", "400", "--output", str(file), "--"]
+    words = ["record", "--gil", "--subprocesses", "--format", "raw", "--rate", "400", "--output", str(file), "--"]
     subprocess.run([py_spy, *words, *OURS.command(target)], env=environment(), check=True, capture_output=True)  # noqa: S603 - our own words
     return file.read_text()
 
