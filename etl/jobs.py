@@ -168,6 +168,11 @@ def decode(item: bytes, membership_id: str, latest: datetime) -> Decoded:
     return Decoded(job, replaced)
 
 
+def microseconds(moment: datetime) -> int:
+    """Return a moment as microseconds since 1970."""
+    return round(moment.timestamp() * 1_000_000)
+
+
 def storable(words: str) -> str:
     """Return a text that Postgres can store, for what is told of an item rather than taken from it."""
     return _NOT_STORABLE.sub("\ufffd", words)

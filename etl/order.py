@@ -1,9 +1,13 @@
-"""Whether a listing comes newest first: then what is new stands at its head. AWS promises no order."""
+"""The pages of a listing, and whether they come newest first: then what is new stands at its head.
+
+AWS promises no order.
+"""
 
 from collections.abc import Sequence
 from itertools import islice
 from math import inf
 from operator import ge
+from typing import NamedTuple
 
 
 class NewestFirst:
@@ -20,3 +24,10 @@ class NewestFirst:
             is_falling = created[0] <= self._last and all(map(ge, created, islice(created, 1, None)))
             self.holds = self.holds and is_falling
             self._last = created[-1]
+
+
+class Page(NamedTuple):
+    """A page's raw items, and the order of the listing that it is of."""
+
+    items: list[bytes]
+    order: NewestFirst

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from etl import ahead, clients, source
 from etl.config import Aws, Membership
-from etl.order import NewestFirst
+from etl.order import NewestFirst, Page
 from etl.plan import Part, Wait
 
 PAGES_AHEAD = 50
@@ -16,13 +16,6 @@ PAGES_AHEAD = 50
 _PATIENCE = 0.25  # seconds until who waits for AWS looks up: is it to stop, is its lease to be renewed?
 
 T = TypeVar("T")
-
-
-class Page(NamedTuple):
-    """A page's raw items, and the order of the listing that it is of."""
-
-    items: list[bytes]
-    order: NewestFirst
 
 
 class Reading:

@@ -2,24 +2,22 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
-from itertools import count
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from etl import absence, database, jobs, known, leases, plan, quick, rollups, source, store, timetable
+from etl import absence, batches, database, jobs, known, leases, plan, quick, rollups, source, store, timetable
+from etl.batches import Batch, Decoder, StagedJobs, Told
 from etl.config import Config, Membership
-from etl.reading import Page, Reading
+from etl.order import Page
+from etl.reading import Reading
 from etl.writer import Writer
 
-BATCH_ITEMS = 5_000
-"""Items settled in one transaction: what is held in memory of a listing of any length."""
-
 _AHEAD = timedelta(days=1)  # a time further in the future is absurd
-_ITEM_SHOWN = 300  # bytes of a malformed item that its record shows
 _BELIEVED_AT_ONCE = 10_000  # older states kept until the listing is complete; the next run believes the rest
 _REGULAR = {"RejectedItems"}  # the listing was whole: to repeat it sooner, or later, would help nobody
 
@@ -38,30 +36,6 @@ class Progress(NamedTuple):
 
 
 Watcher = Callable[[Progress], None]
-
-
-@dataclass
-class _Batch:
-    """Pages read and not yet settled."""
-
-    pages: list[Page] = field(default_factory=list)
-    items: list[bytes] = field(default_factory=list)
-
-    def add(self, page: Page) -> None:
-        self.pages.append(page)
-        self.items += page.items
-
-    def look_at_order(self, created: list[int | None]) -> None:
-        """Let the listings see the createTime of their items; of those that cannot be read there is none."""
-        start = 0
-        for page in self.pages:
-            end = start + len(page.items)
-            page.order.take([moment for moment in created[start:end] if moment is not None])
-            start = end
-
-
-StagedJobs = dict[str, store.Staged]
-"""Jobs to be settled, by ARN."""
 
 
 class Syncing:
@@ -98,7 +72,8 @@ class Syncing:
         self._writer = Writer(connection, run, self._look_up)
         self._watch = watch
         self._listed = 0
-        self._latest_time = run.started_at + _AHEAD
+        self._decoder = Decoder(membership.id, run.started_at + _AHEAD)
+        self._interruption: Exception | None = None
         # Keys of the jobs shown, as 8-byte integers: no row is touched to say that it was seen.
         self._shown = array("q")
         self._stale = array("q")
@@ -159,11 +134,11 @@ class Syncing:
 
     def _settle_page(self, page: Page) -> bool:
         """Settle a page by itself; return whether it told anything new."""
-        batch = _Batch()
+        batch = Batch()
         batch.add(page)
         self._listed += len(page.items)
         unchanged = self.counts.jobs_unchanged
-        self._settle(batch)
+        self._store(self._decoder.decode(*self._looked_up(batch)))
         return self.counts.jobs_unchanged - unchanged < len(page.items)
 
     def _is_in_order(self) -> bool:
@@ -193,7 +168,7 @@ class Syncing:
                 job, details = answer
                 if details is None:
                     return None
-                now = self._decoded(quick.as_item(details, job))
+                now = self._decoder.job(quick.as_item(details, job)).job
                 if now.job_arn != job.job_arn or now.update_time < job.update_time:
                     return None
                 if (now.status, now.update_time) != (job.status, job.update_time):
@@ -218,11 +193,9 @@ class Syncing:
 
     def _list(self) -> bool:
         """Read and settle a full listing, or what is left of it; return whether all of its items could be read."""
-        for batch in self._batches(self._pages()):
-            self._settle(batch)
+        self._settle(self._pages())
         if self._is_split and self._writer.read(self._is_any_missing):
-            for batch in self._batches(self._reading.from_the_start()):
-                self._settle(batch)
+            self._settle(self._reading.from_the_start())
             self._is_split = False
         self._count_up()
         return not self.counts.jobs_rejected
@@ -263,23 +236,44 @@ class Syncing:
             return True
         return not before.full_due and self._run.started_at < before.unsplit_at + full_every
 
-    def _batches(self, pages: Iterator[Page | None]) -> Iterator[_Batch]:
-        """Yield what is listed, in batches; the last one also where the listing breaks off."""
-        batch = _Batch()
-        broken_off: Exception | None = None
+    def _settle(self, pages: Iterator[Page | None]) -> None:
+        """Store what the pages tell that is not yet known; if they break off, what they told before."""
+        for told in self._told(self._batches(pages)):
+            self._store(told)
+        if self._interruption:
+            raise self._interruption
+
+    def _batches(self, pages: Iterator[Page | None]) -> Iterator[Batch]:
+        batch = Batch()
         try:
             for page in pages:
                 if page is not None:
                     batch.add(page)
                     self._listed += len(page.items)
-                if len(batch.items) >= BATCH_ITEMS or self._writer.is_due:
+                if len(batch.items) >= batches.ITEMS or self._writer.is_due:
                     yield batch
-                    batch = _Batch()
+                    batch = Batch()
         except (source.SourceError, StoppedError) as error:
-            broken_off = error
+            self._interruption = error
         yield batch
-        if broken_off:
-            raise broken_off
+
+    def _told(self, of: Iterator[Batch]) -> Iterator[Told]:
+        """Yield what each batch tells; the next is decoded while the one before is stored."""
+        with ThreadPoolExecutor(1) as decoder:
+            before: Future[Told] | None = None
+            for batch in of:
+                decoding = decoder.submit(self._decoder.decode, *self._looked_up(batch))
+                if before:
+                    yield before.result()
+                before = decoding
+            if before:
+                yield before.result()
+
+    def _looked_up(self, batch: Batch) -> tuple[Batch, list[str], known.Known]:
+        digests = batch.digests()
+        stored = self._writer.read(lambda connection: known.by_digest(connection, self._run, digests))
+        self._shown.extend(key for key in stored.keys if key is not None)
+        return batch, digests, stored
 
     def _keep_lease(self) -> None:
         if self._writer.is_due:
@@ -288,65 +282,14 @@ class Syncing:
     def _look_up(self) -> None:
         self._watch(Progress(self._membership.id, self._listed, self._run.expected_jobs))
 
-    def _settle(self, batch: _Batch) -> None:
-        """Store what a batch tells that is not yet known."""
-        digests = [jobs.digest(item) for item in batch.items]
-        stored = self._writer.read(lambda connection: known.by_digest(connection, self._run, digests))
-        items = zip(batch.items, digests, count(1), stored.keys, strict=False)
-        unknown = [(item, digest, place) for item, digest, place, key in items if key is None]
-        self._shown.extend(key for key in stored.keys if key is not None)
-        decoded, read = self._decode(unknown, stored.created)
-        batch.look_at_order(stored.created)
-        read.pages = len(batch.pages)
-        read.jobs_listed = len(batch.items)
-        read.jobs_unchanged = len(batch.items) - len(decoded) - read.jobs_rejected
-        if decoded or self._writer.is_due:
-            self._store(decoded, stored.keys, read)
-        else:
-            self.counts += read
+    def _store(self, told: Told) -> None:
+        if not told.jobs and not self._writer.is_due:
+            self.counts += told.counts
+            return
 
-    def _decode(
-        self, unknown: Iterable[tuple[bytes, str, int]], created: list[int | None]
-    ) -> tuple[StagedJobs, store.Counts]:
-        """Decode items, set the malformed aside, and keep the newest of each job, of equals the later.
-
-        Their createTime goes to `created`, each to its item's place.
-        """
-        decoded: StagedJobs = {}
-        counts = store.Counts()
-        for item, digest, place in unknown:
-            try:
-                job, replaced = jobs.decode(item, self._membership.id, self._latest_time)
-            except jobs.BadItemError as error:
-                self._set_aside(item, error, counts)
-                continue
-            created[place - 1] = round(job.create_time.timestamp() * 1_000_000)
-            counts.replaced_characters += replaced
-            if job.status not in jobs.KNOWN_STATUSES:
-                self._count_unknown(job.status, counts)
-            earlier = decoded.get(job.job_arn)
-            if earlier is None or job.update_time >= earlier.job.update_time:
-                decoded[job.job_arn] = store.Staged(job, digest, place)
-        return decoded, counts
-
-    def _decoded(self, item: bytes) -> jobs.Job:
-        return jobs.decode(item, self._membership.id, self._latest_time).job
-
-    def _count_unknown(self, status: str, counts: store.Counts) -> None:
-        told = self.counts.unknown_statuses.keys() | counts.unknown_statuses.keys()
-        if status in told or len(told) < store.STATUSES_KEPT:
-            counts.unknown_statuses[status] += 1
-
-    def _set_aside(self, item: bytes, error: jobs.BadItemError, counts: store.Counts) -> None:
-        counts.jobs_rejected += 1
-        if len(self.counts.rejections) + len(counts.rejections) < store.REJECTIONS_KEPT:
-            shown = item[:_ITEM_SHOWN].decode(errors="replace")
-            counts.rejections.append({"reason": jobs.storable(str(error)), "item": jobs.storable(shown)})
-
-    def _store(self, decoded: StagedJobs, keys: list[int | None], read: store.Counts) -> None:
         def work(connection: Connection) -> tuple[store.Settled | None, store.Counts]:
-            settled = store.settle(connection, self._run, decoded, known=keys) if decoded else None
-            counts = self._with_calls(self.counts + read + _counts_of(settled))
+            settled = store.settle(connection, self._run, told.jobs, known=told.keys) if told.jobs else None
+            counts = self._with_calls(self.counts + told.counts + _counts_of(settled))
             store.record_counts(connection, self._run, counts)
             return settled, counts
 
@@ -356,7 +299,7 @@ class Syncing:
                 self._shown.extend(settled.shown_keys or ())
                 self._stale.extend(settled.stale_keys or ())
                 for key, arn in settled.believable or ():
-                    self._keep_believable(key, decoded[arn])
+                    self._keep_believable(key, told.jobs[arn])
 
         self._writer.write(work, accept)
 

@@ -24,7 +24,7 @@ from conftest import MINUTE
 from model import NOT_LISTED
 from sqlalchemy import Connection, text
 
-from etl import config, database, leases, run, sweep, sync
+from etl import batches, config, database, leases, sweep, sync
 from etl.demo import answers
 from etl.demo.clock import real_time
 from etl.demo.endpoint import Endpoint
@@ -317,7 +317,7 @@ class AnalystsWorld:
             if look == place + 1:
                 self._disturb(home, way)
 
-        with patch.object(run, "BATCH_ITEMS", run.BATCH_ITEMS if is_whole else 1):
+        with patch.object(batches, "ITEMS", batches.ITEMS if is_whole else 1):
             report = sync.sync_membership(settings, settings.memberships[home], watch)
         self.stage.endpoint.forget_plan()
         return report.outcome

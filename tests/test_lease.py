@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import MINUTE, NOON, Etl, MakeEtl
 
-from etl import database, leases, run, sweep, verify
+from etl import batches, database, leases, reading, sweep, verify
 from etl.demo.answers import Error, Normal, error, normal
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -26,7 +26,8 @@ from etl.demo.world import World
 from etl.sync import SyncReport, sync_membership
 
 PATIENCE = 60  # seconds that a test waits for another process before it fails
-SYNC = "from etl import run; run.BATCH_ITEMS = 1; run.PAGES_AHEAD = 0; from etl.cli import main; main()"
+SMALL = "batches.ITEMS = 1; reading.PAGES_AHEAD = 0"
+SYNC = f"from etl import batches, reading; {SMALL}; from etl.cli import main; main()"
 SYNC_THAT_FREEZES = """
 import os, signal
 import psycopg
@@ -51,8 +52,8 @@ COPIES = f"SELECT FROM pg_stat_activity WHERE {OURS} AND query LIKE 'COPY%' AND 
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "BATCH_ITEMS", 1)
-    monkeypatch.setattr(run, "PAGES_AHEAD", 0)
+    monkeypatch.setattr(batches, "ITEMS", 1)
+    monkeypatch.setattr(reading, "PAGES_AHEAD", 0)
 
 
 @pytest.fixture
@@ -279,15 +280,15 @@ def test_a_lease_that_is_over_is_taken_and_the_first_run_writes_no_more(
 ) -> None:
     def moves_on() -> SyncReport:
         report = take_over(etl)
-        world.set_status(jobs[1], "ACTIVE", at=NOON + MINUTE)  # the first run is about to read this
+        world.set_status(jobs[2], "ACTIVE", at=NOON + MINUTE)  # the first run is about to read this
         return report
 
-    second = AtPage(endpoint, 2, moves_on)
+    second = AtPage(endpoint, 3, moves_on)  # the first page is stored, the second is decoded
     first = etl.sync()
     assert (second.result.outcome, second.result.counts.jobs_new) == ("complete", 3)
     assert (first.outcome, first.error_class, first.is_fine) == ("fenced", "Fenced", False)
     assert first.counts.jobs_new == 1
-    assert statuses(etl, jobs[1]) == ["CREATE_PENDING"]
+    assert statuses(etl, jobs[2]) == ["CREATE_PENDING"]
     assert [run["outcome"] for run in runs(etl)] == ["fenced", "complete"]
     assert [run["transitions"] for run in runs(etl)] == [1, 3]
     assert broken_rules(etl) == []
@@ -375,7 +376,7 @@ def test_a_process_frozen_while_it_waits_for_aws_does_not_write_when_it_wakes(
     etl = make_etl(aws={"page_size": 1}, sync={"lease": "1s"})
     sweep.register(etl.config)
     with worker(etl, tmp_path) as process:
-        frozen = AtPage(endpoint, 3, lambda: process.send_signal(signal.SIGSTOP))
+        frozen = AtPage(endpoint, 4, lambda: process.send_signal(signal.SIGSTOP))  # two pages are stored
         assert frozen.is_reached.wait(PATIENCE)
         second = sync_when_free(etl)
         world.set_status(jobs[3], "ACTIVE", at=NOON + MINUTE)

@@ -3,23 +3,21 @@
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import timedelta
 from itertools import product
-from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import pytest
 from conftest import MINUTE, NOON, Etl, MakeEtl
+from faults.proxy import Cut, Proxy
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
-from etl import database, jobs, leases, run, store, sweep, verify, writer
+from etl import batches, database, jobs, leases, store, sweep, verify, writer
 from etl.config import Database
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -28,104 +26,18 @@ from etl.demo.world import World
 from etl.local_postgres import LocalPostgres, throw_away
 from etl.sync import SyncReport, sync_membership
 
-COMMIT = b"COMMIT\0"
 COMMITS = 10
-READS, WRITES = (2, 4, 6, 9), (3, 5, 7, 8, 10)  # three batches, the counts, the end
-"""Of the sync below: the run's beginning; a lookup and a batch, three times; the missing jobs; the end."""
+READS, WRITES = (2, 3, 5, 9), (4, 6, 7, 8, 10)
+"""Of the sync below: the beginning; two lookups, a batch, a lookup, two batches; the counts; the missing; the end.
+
+Each batch but the first is looked up before the one before is stored."""
 
 PATIENCE = 60  # seconds that a test waits for the server before it fails
-LATE = 0.3  # seconds that a COMMIT is under way after its client has lost the connection
-
-Cut = Literal["before", "late", "after"]
-
-
-class Proxy(ThreadingTCPServer):
-    """Stands between the product and Postgres, and cuts a connection around one COMMIT.
-
-    before: the server never sees it. late: it arrives some time after the client has lost its connection.
-    after: it takes place, but its answer never arrives.
-    """
-
-    def __init__(self, url: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Link)
-        self.commits = 0
-        self.cut: dict[int, Cut] = {}
-        self._behind = database.parse(url)
-        self.url = self._behind.set(port=self.server_address[1]).render_as_string(hide_password=False)
-        self._thread = Thread(target=self.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def server_close(self) -> None:
-        """End, once the connections have ended."""
-        self.shutdown()
-        self._thread.join()
-        super().server_close()
-
-    def connect(self) -> socket.socket:
-        assert self._behind.host
-        assert self._behind.port
-        return socket.create_connection((self._behind.host, self._behind.port))
-
-    def plan(self, said: bytes) -> Cut | None:
-        """Decide what becomes of what a client said."""
-        if COMMIT not in said:
-            return None
-        self.commits += 1
-        return self.cut.get(self.commits)
-
-
-class _Link(BaseRequestHandler):
-    """One connection: two sockets, and a thread for each direction."""
-
-    server: Proxy
-    request: socket.socket
-    is_muted = False
-
-    def handle(self) -> None:
-        with self.server.connect() as self.postgres:
-            answers = Thread(target=self._pass_answers)
-            answers.start()
-            self._pass_words()
-            answers.join()
-
-    def _pass_words(self) -> None:
-        for said in _heard(self.request):
-            how = self.server.plan(said)
-            if how == "before":
-                break
-            self.is_muted = how is not None
-            if how == "late":
-                _hang_up(self.request)
-                time.sleep(LATE)
-            self.postgres.sendall(said)
-            if how:
-                return  # the answer ends the connection
-        _hang_up(self.request, self.postgres)
-
-    def _pass_answers(self) -> None:
-        for said in _heard(self.postgres):
-            if self.is_muted:
-                break
-            with suppress(OSError):
-                self.request.sendall(said)
-        _hang_up(self.request, self.postgres)
-
-
-def _heard(speaker: socket.socket) -> Iterator[bytes]:
-    with suppress(OSError):
-        while said := speaker.recv(65536):
-            yield said
-
-
-def _hang_up(*sockets: socket.socket) -> None:
-    for each in sockets:
-        with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(autouse=True)
 def _small_batches_and_short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "BATCH_ITEMS", 3)
+    monkeypatch.setattr(batches, "ITEMS", 3)
     monkeypatch.setattr(writer, "_PAUSES", (0.02,) * 400)
 
 
@@ -219,13 +131,13 @@ def test_undisturbed_the_sync_below_has_so_many_commits(etl: Etl, proxy: Proxy) 
     ("number", "how"), [*((read, "before") for read in READS), *product(WRITES, ("before", "late", "after"))]
 )
 def test_a_connection_lost_around_a_commit_leaves_no_trace(etl: Etl, proxy: Proxy, number: int, how: Cut) -> None:
-    proxy.cut = {number: how}
+    proxy.cut = {number: how}.get
     check_all_is_as_if_nothing_had_happened(etl, sync_through(proxy, etl))
     assert proxy.commits > number
 
 
 def test_connections_lost_around_every_other_commit_leave_no_trace(etl: Etl, proxy: Proxy) -> None:
-    proxy.cut = {number: "after" if number % 4 else "before" for number in range(2, 40, 2)}
+    proxy.cut = {number: "after" if number % 4 else "before" for number in range(2, 40, 2)}.get
     check_all_is_as_if_nothing_had_happened(etl, sync_through(proxy, etl))
 
 
@@ -233,7 +145,7 @@ def test_connections_lost_around_every_other_commit_leave_no_trace(etl: Etl, pro
 def test_a_run_whose_beginning_was_lost_fails_and_keeps_nobody_from_the_next(
     etl: Etl, proxy: Proxy, how: Cut
 ) -> None:
-    proxy.cut = {1: how}
+    proxy.cut = {1: how}.get
     report = sync_through(proxy, etl)
     assert (report.outcome, report.run_id, report.error_class) == ("failed", None, "OperationalError")
     check_all_is_as_if_nothing_had_happened(etl, sync_when_free(lambda: sync_through(proxy, etl)))
@@ -253,7 +165,7 @@ def test_a_follower_that_came_before_the_lost_answer_was_looked_for_changes_noth
         return look(*arguments)
 
     monkeypatch.setattr(leases, "committed_batches", too_late)
-    proxy.cut = {COMMITS: "after"}
+    proxy.cut = {COMMITS: "after"}.get
     report = sync_through(proxy, etl)
     assert (report.outcome, report.counts.transitions) == ("complete", 4)
     assert [(each.outcome, each.counts.transitions) for each in followers] == [("complete", 0)]
@@ -292,7 +204,10 @@ def test_a_batch_that_is_found_committed_when_the_run_is_closed_counts(
     etl: Etl, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(writer, "_PAUSES", (0.02,))
-    proxy.cut = {number: "after", number + 1: "before"}  # both tries: the answer is lost, and so is the question
+    proxy.cut = {
+        number: "after",
+        number + 1: "before",
+    }.get  # both tries: the answer is lost, and so is the question
     report = sync_through(proxy, etl)
     run = last_run(etl)
     is_complete = number == WRITES[-1]
@@ -308,7 +223,7 @@ def test_a_database_that_stays_away_fails_the_run_and_the_next_one_mends_all(
     etl: Etl, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "_PAUSES", (0.02, 0.02))
-    proxy.cut = dict.fromkeys(range(5, 100), "before")
+    proxy.cut = dict.fromkeys(range(5, 100), "before").get
     report = sync_through(proxy, etl)
     assert (report.outcome, report.error_class) == ("failed", "OperationalError")
     assert last_run(etl)["outcome"] == "running"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from conftest import MINUTE, NOON, Etl
 
-from etl import run
+from etl import batches
 from etl.demo.answers import error
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -209,7 +209,7 @@ def test_two_statuses_at_one_update_time_make_a_history_however_often_they_alter
 def test_of_two_items_the_newest_wins_in_whatever_order_they_come(
     etl: Etl, world: World, job: Job, monkeypatch: pytest.MonkeyPatch, one_is_later: bool, batch: int
 ) -> None:
-    monkeypatch.setattr(run, "BATCH_ITEMS", batch)
+    monkeypatch.setattr(batches, "ITEMS", batch)
     in_pages_of(1, etl)
     world.newest_first = False
     states = [("CANCEL_IN_PROGRESS", NOON + 20 * MINUTE), ("INACTIVE", NOON + 30 * MINUTE)]
@@ -259,13 +259,13 @@ def test_a_job_listed_twice_is_one_job(etl: Etl, world: World, membership: Membe
 def test_a_listing_of_many_batches_is_stored_like_one(
     etl: Etl, world: World, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "BATCH_ITEMS", 10)
+    monkeypatch.setattr(batches, "ITEMS", 10)
     in_pages_of(4, etl)
     membership = world.memberships[job.membership_id]
     others = [world.create_job(membership) for _ in range(32)]
     report = etl.sync()
-    batches = etl.query("SELECT max(batches) AS n FROM cleanrooms_etl.sync_run")[0]["n"]
-    assert (report.counts.pages, batches) == (9, 5)  # batches of 12, 12 and 9, the counts, and the end
+    committed = etl.query("SELECT max(batches) AS n FROM cleanrooms_etl.sync_run")[0]["n"]
+    assert (report.counts.pages, committed) == (9, 5)  # batches of 12, 12 and 9, the counts, and the end
     assert (report.counts.jobs_new, report.counts.jobs_unchanged, report.counts.transitions) == (32, 1, 32)
     assert all(statuses(etl, each) == ["CREATE_PENDING"] for each in others[::8])
     counts = etl.query("SELECT * FROM cleanrooms_etl.sync_run ORDER BY run_id")[-1]

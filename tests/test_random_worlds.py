@@ -31,7 +31,7 @@ from model import NOT_LISTED, Listing, Model, Record, Tally, Transition, Version
 from sqlalchemy import Connection, text
 from stored import COLUMNS, WIRE_NAMES, Snapshot, Stored, snapshot
 
-from etl import config, database, run, source, sweep, sync, verify
+from etl import batches, config, database, source, sweep, sync, verify
 from etl.clients import Calls
 from etl.config import Aws, Config, Membership
 
@@ -166,7 +166,7 @@ class Answer:
     pages: list[list[Item]]
     is_unbroken: bool = True
     exists: Callable[[str], bool | None] = lambda _: True
-    batch_items: int = run.BATCH_ITEMS
+    batch_items: int = batches.ITEMS
 
     def batches(self) -> Iterator[list[Version | None]]:
         """Divide the listing into transactions: whole pages, until their items are enough."""
@@ -190,6 +190,7 @@ class ScriptedListing:
     aws: Aws
     membership: Membership
     calls: Calls = field(default_factory=Calls)
+    has_more: bool = False
 
     def pages(self) -> Iterator[list[bytes]]:
         answer = self.answers[self.membership.id]
@@ -284,7 +285,7 @@ class Syncer:
         missed = self._missed(home)
         ScriptedListing.answers[self.ids[home]] = answer
         settings = self._config()
-        with patch.object(run, "BATCH_ITEMS", answer.batch_items):
+        with patch.object(batches, "ITEMS", answer.batch_items):
             report = sync.sync_membership(settings, settings.memberships[home])
         self.stored = snapshot(self.connection, self.ids)
         self._check_against_model(home, answer, report.run_id)

@@ -1,0 +1,109 @@
+"""Batches of pages: what their items tell that is not yet known, before any of it is stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from etl import jobs, store
+from etl.known import Known
+from etl.order import Page
+
+ITEMS = 5_000
+"""Items settled in one transaction: what is held in memory of a listing of any length."""
+
+_ITEM_SHOWN = 300  # bytes of a malformed item that its record shows
+
+StagedJobs = dict[str, store.Staged]
+"""Jobs to be settled, by ARN."""
+
+
+@dataclass
+class Batch:
+    """Pages read and not yet settled."""
+
+    pages: list[Page] = field(default_factory=list)
+    items: list[bytes] = field(default_factory=list)
+
+    def add(self, page: Page) -> None:
+        """Take one more page."""
+        self.pages.append(page)
+        self.items += page.items
+
+    def digests(self) -> list[str]:
+        """Return the digest of each item."""
+        return [jobs.digest(item) for item in self.items]
+
+
+@dataclass
+class Told:
+    """What a batch tells."""
+
+    jobs: StagedJobs
+    """Those whose items are not known."""
+    keys: list[int | None]
+    """For each item the key of its job, None where it is not known."""
+    counts: store.Counts
+
+
+class Decoder:
+    """Decodes the unknown items of one run's batches, and sets the malformed aside.
+
+    `latest` is the last moment that a time of AWS may name.
+    """
+
+    def __init__(self, membership_id: str, latest: datetime) -> None:
+        self._membership_id = membership_id
+        self._latest = latest
+        self._set_aside = 0
+        self._unknown_statuses: set[str] = set()
+
+    def decode(self, batch: Batch, digests: Sequence[str], known: Known) -> Told:
+        """Decode what is not known, and keep the newest of each job, of equals the later.
+
+        The batch's listings are shown the createTime of their items, of the known ones that which is stored.
+        """
+        told = Told({}, known.keys, store.Counts(pages=len(batch.pages), jobs_listed=len(batch.items)))
+        created = known.created
+        for place, (item, digest, key) in enumerate(zip(batch.items, digests, known.keys, strict=True)):
+            if key is None and (job := self._taken(item, told.counts)):
+                created[place] = jobs.microseconds(job.create_time)
+                earlier = told.jobs.get(job.job_arn)
+                if earlier is None or job.update_time >= earlier.job.update_time:
+                    told.jobs[job.job_arn] = store.Staged(job, digest, place + 1)
+        told.counts.jobs_unchanged = len(batch.items) - len(told.jobs) - told.counts.jobs_rejected
+        _look_at_order(batch.pages, created)
+        return told
+
+    def job(self, item: bytes) -> jobs.Decoded:
+        """Decode one item; raises `jobs.BadItemError`."""
+        return jobs.decode(item, self._membership_id, self._latest)
+
+    def _taken(self, item: bytes, counts: store.Counts) -> jobs.Job | None:
+        """Return the job of an item, None where that is malformed; count what is odd about it."""
+        try:
+            job, replaced = self.job(item)
+        except jobs.BadItemError as error:
+            counts.jobs_rejected += 1
+            if self._set_aside < store.REJECTIONS_KEPT:
+                self._set_aside += 1
+                shown = item[:_ITEM_SHOWN].decode(errors="replace")
+                counts.rejections.append({"reason": jobs.storable(str(error)), "item": jobs.storable(shown)})
+            return None
+        counts.replaced_characters += replaced
+        if job.status not in jobs.KNOWN_STATUSES:
+            self._count_unknown(job.status, counts)
+        return job
+
+    def _count_unknown(self, status: str, counts: store.Counts) -> None:
+        if len(self._unknown_statuses) < store.STATUSES_KEPT:
+            self._unknown_statuses.add(status)
+        if status in self._unknown_statuses:
+            counts.unknown_statuses[status] += 1
+
+
+def _look_at_order(pages: Sequence[Page], created: Sequence[int | None]) -> None:
+    start = 0
+    for page in pages:
+        end = start + len(page.items)
+        page.order.take([moment for moment in created[start:end] if moment is not None])
+        start = end
