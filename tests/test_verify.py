@@ -110,6 +110,22 @@ DAMAGES = (
         {"own_runs"},
     ),
     Damage(
+        "a change recorded by a run that never was",
+        "UPDATE status_transition SET run_id = 0 WHERE job_key = (TABLE lived)",
+        {"own_runs", "counted_transitions"},
+    ),
+    Damage(
+        "a history of no job",
+        "INSERT INTO status_transition SELECT 0, changed_time, NULL, NULL, to_status, not_before, observed_at,"
+        " time_basis, run_id, membership_key FROM status_transition WHERE job_key = (TABLE other)",
+        {"own_runs", "counted_transitions", "hourly_counts"},
+    ),
+    Damage(
+        "a job of no membership",
+        "UPDATE inference_job SET membership_key = 0 WHERE name = 'other'",
+        {"own_runs", "own_membership", "weekly_counts"},
+    ),
+    Damage(
         "a run that counted wrong",
         "UPDATE sync_run SET transitions = transitions + 1 WHERE run_id = 1",
         {"counted_transitions"},

@@ -71,12 +71,12 @@ CHECKS = (
         "own_runs",
         "what is recorded of a job was recorded by a run of its membership",
         """
-        SELECT job.job_arn FROM (
+        SELECT coalesce(job.job_arn, 'job ' || recorded.job_key) FROM (
             SELECT job_key, run_id FROM cleanrooms_etl.status_transition
             UNION ALL SELECT job_key, run_id FROM cleanrooms_etl.job_edit
-        ) AS recorded JOIN cleanrooms_etl.inference_job AS job USING (job_key)
-        JOIN cleanrooms_etl.sync_run AS run USING (run_id)
-        WHERE run.membership_key <> job.membership_key
+        ) AS recorded LEFT JOIN cleanrooms_etl.inference_job AS job USING (job_key)
+        LEFT JOIN cleanrooms_etl.sync_run AS run USING (run_id)
+        WHERE run.membership_key IS DISTINCT FROM job.membership_key OR job.job_key IS NULL
         """,
     ),
     Check(

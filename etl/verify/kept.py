@@ -5,11 +5,12 @@ from etl.verify.check import Check
 CHECKS = (
     Check(
         "own_membership",
-        "a transition stands under its job's membership",
+        "a job stands under a membership that there is, and its transitions under the same",
         """
         SELECT job.job_arn FROM cleanrooms_etl.status_transition AS moved
         JOIN cleanrooms_etl.inference_job AS job USING (job_key)
-        WHERE moved.membership_key <> job.membership_key
+        LEFT JOIN cleanrooms_etl.membership ON membership.membership_key = job.membership_key
+        WHERE moved.membership_key IS DISTINCT FROM membership.membership_key
         """,
     ),
     Check(

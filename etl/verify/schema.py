@@ -23,12 +23,15 @@ CHECKS = (
     ),
     Check(
         "triggers_in_force",
-        "history is append-only, and no foreign key is switched off",
+        "history is append-only, what it refers to is never deleted, and no foreign key is switched off",
         """
-        SELECT relation || ': append_only' FROM unnest(ARRAY['status_transition', 'job_edit']) AS relation
+        SELECT relation || ': ' || trigger FROM (VALUES
+            ('status_transition', 'append_only'), ('job_edit', 'append_only'),
+            ('membership', 'never_deleted'), ('sync_run', 'never_deleted'), ('inference_job', 'never_deleted')
+        ) AS needed (relation, trigger)
         WHERE NOT EXISTS (
             SELECT FROM pg_trigger
-            WHERE tgrelid = ('cleanrooms_etl.' || relation)::regclass AND tgname = 'append_only'
+            WHERE tgrelid = ('cleanrooms_etl.' || relation)::regclass AND tgname = trigger
         )
         UNION ALL
         SELECT tgrelid::regclass || ': ' || tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
