@@ -6,7 +6,7 @@ CHROMIUM ?= chromium
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-deploy check-docs docs check-bi check-report bench bench-views superset-zip format lock clean
+.PHONY: help demo test faults check check-deploy check-docs docs check-bi check-report bench bench-views superset-zip format lock clean
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[-a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,11 @@ test: .venv/dev  ## Run all tests, and measure what they cover
 	@$(BIN)/coverage run -m pytest --numprocesses 4
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+MINUTES ?= 5
+
+faults: .venv/dev  ## Break it in every known way, and compare with the truth: make faults MINUTES=5 SEED=7
+	@cd tests && ../$(BIN)/python -m faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 check: .venv/dev check-deploy check-docs  ## Check format, lint and types, and what is in deploy/ and docs/
 	$(BIN)/ruff check

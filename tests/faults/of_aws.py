@@ -1,0 +1,284 @@
+"""What AWS, and whatever lies between it and us, may do."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from random import Random
+
+from etl.demo import answers
+from etl.demo.answers import Answer
+from etl.demo.request import JOB, MODELS, VERSIONS, Request
+from faults.estate import SECOND, Life
+from faults.kinds import kind
+from faults.scene import Scene
+from faults.weather import LIST, TOKEN, Page, Whim, detour
+
+HOUR = timedelta(hours=1)
+_LAG = 2 * SECOND  # of a replica
+
+Make = Callable[[], Answer]
+
+
+def _some(random: Random, share: float, make: Make, *operations: str) -> Whim:
+    """Answer some requests, of these operations or of all."""
+
+    def whim(request: Request) -> Answer | None:
+        is_meant = not operations or request.operation in operations
+        return make() if is_meant and random.random() < share else None
+
+    return whim
+
+
+def _pages(scene: Scene, random: Random, share: float, change: Callable[[Request, Page], object]) -> Whim:
+    """Change some pages of jobs."""
+
+    def whim(request: Request) -> Answer | None:
+        if random.random() >= share:
+            return None
+        return scene.weather.changed(request, lambda page: change(request, page))
+
+    return whim
+
+
+# It refuses
+
+
+@kind(1, 4)
+def throttling_storm(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_some(random, 0.8, lambda: answers.error("ThrottlingException"))):
+        yield
+
+
+@kind(1, 3)
+def server_errors(scene: Scene, random: Random) -> Iterator[None]:
+    def make() -> Answer:
+        status = random.choice([500, 502, 503, 504])
+        if random.random() < 0.5:
+            return answers.error("InternalServiceException", status)
+        return answers.body(b"<html><h1>Bad Gateway</h1></html>", status)
+
+    with scene.weather.under(_some(random, 0.6, make)):
+        yield
+
+
+@kind(0.5, 2)
+def access_denied(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_some(random, 0.5, lambda: answers.error("AccessDeniedException"))):
+        yield
+
+
+@kind(1, 4)
+def only_listing_is_permitted(scene: Scene, random: Random) -> Iterator[None]:
+    denied = _some(random, 1, lambda: answers.error("AccessDeniedException"), JOB, MODELS, VERSIONS)
+    with scene.weather.under(denied):
+        yield
+
+
+@kind(0.5, 2)
+def expired_tokens(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_some(random, 0.4, lambda: answers.error("ExpiredTokenException"))):
+        yield
+
+
+@kind(0.5, 1)
+def expired_credentials(scene: Scene, random: Random) -> Iterator[None]:
+    del random
+    scene.endpoint.expire_credentials()
+    yield
+
+
+@kind(0.5, 2)
+def refused_next_tokens(scene: Scene, random: Random) -> Iterator[None]:
+    def whim(request: Request) -> Answer | None:
+        is_refused = TOKEN in request.query and random.random() < 0.4
+        return answers.error("ValidationException", message="Invalid nextToken") if is_refused else None
+
+    with scene.weather.under(whim):
+        yield
+
+
+@kind(1, 4)
+def clock_of_aws_an_hour_off(scene: Scene, random: Random) -> Iterator[None]:
+    scene.endpoint.clock_skew = random.choice([HOUR, -HOUR])
+    try:
+        with scene.weather.under(_some(random, 0.3, lambda: answers.error("RequestTimeTooSkewed", 403))):
+            yield
+    finally:
+        scene.endpoint.clock_skew = timedelta(0)
+
+
+# The way to it breaks
+
+
+@kind(0.5, 2)
+def resets(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_some(random, 0.5, answers.reset)):
+        yield
+
+
+@kind(0.5, 2)
+def resets_mid_body(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_some(random, 0.5, lambda: answers.truncated(random.random()))):
+        yield
+
+
+@kind(0.5, 2)
+def bodies_that_stall(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_some(random, 0.2, lambda: answers.truncated(random.random(), 1.5))):
+        yield
+
+
+@kind(1, 3)
+def slow_answers(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_some(random, 0.3, lambda: answers.slow(random.uniform(0.2, 1.5)))):
+        yield
+
+
+@kind(1, 2)
+def hangs(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_some(random, 0.1, lambda: answers.slow(scene.deadline * 1.5))):
+        yield
+
+
+# Its answers are damaged
+
+
+def _damaged(scene: Scene, random: Random, make: Callable[[bytes], bytes]) -> Whim:
+    def whim(request: Request) -> Answer | None:
+        if random.random() >= 0.4:
+            return None
+        reply = scene.weather.true_reply(request)
+        return answers.body(make(reply.body)) if isinstance(reply, answers.Reply) else None
+
+    return whim
+
+
+@kind(0.5, 2)
+def truncated_json(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_damaged(scene, random, lambda body: body[: int(len(body) * random.random())])):
+        yield
+
+
+@kind(0.5, 2)
+def html_with_200(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_damaged(scene, random, lambda _: b"<html>Please log in</html>")):
+        yield
+
+
+@kind(0.5, 2)
+def bodies_that_are_empty_or_something_else(scene: Scene, random: Random) -> Iterator[None]:
+    others = [b"", b"{}", b"null", b"[]", b'{"trainedModelInferenceJobs":null}', b"\xff\xfe", b"{" * 5_000]
+    with scene.weather.under(_damaged(scene, random, lambda _: random.choice(others))):
+        yield
+
+
+# Its pages are odd
+
+
+@kind(1, 3)
+def cycling_tokens(scene: Scene, random: Random) -> Iterator[None]:
+    def change(request: Request, page: Page) -> None:
+        if TOKEN in request.query:
+            page[TOKEN] = request.query[TOKEN]
+
+    with scene.weather.under(_pages(scene, random, 0.5, change)):
+        yield
+
+
+@kind(0.5, 2)
+def empty_tokens(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_pages(scene, random, 0.4, lambda _, page: page.update({TOKEN: ""}))):
+        yield
+
+
+@kind(1, 4)
+def empty_pages_with_a_token(scene: Scene, random: Random) -> Iterator[None]:
+    def change(request: Request, page: Page) -> None:
+        page.pop(TOKEN, None)
+        page.update(detour(request))
+
+    with scene.weather.under(_pages(scene, random, 0.3, change)):
+        yield
+
+
+@kind(1, 4)
+def duplicates(scene: Scene, random: Random) -> Iterator[None]:
+    """Only of jobs of whose age AWS does not lie: of others the later read tells, and here reads may overtake."""
+
+    def change(request: Request, page: Page) -> None:
+        membership = scene.weather.membership_of(request)
+        assert membership
+        honest = [life for life in scene.estate.listed(membership) if not life.is_liar]
+        again = random.sample(honest, min(len(honest), 3))
+        page[LIST] += page[LIST][:2] + [json.loads(life.job.rendered()) for life in again]
+
+    with scene.weather.under(_pages(scene, random, 0.4, change)):
+        yield
+
+
+@kind(1, 4)
+def pages_in_no_order(scene: Scene, random: Random) -> Iterator[None]:
+    with scene.weather.under(_pages(scene, random, 0.5, lambda _, page: random.shuffle(page[LIST]))):
+        yield
+
+
+@kind(1, 4)
+def jobs_inserted_and_vanishing_while_paging(scene: Scene, random: Random) -> Iterator[None]:
+    def whim(request: Request) -> None:
+        membership = scene.weather.membership_of(request)
+        if membership and TOKEN in request.query and random.random() < 0.3:
+            if random.random() < 0.3:
+                scene.estate.create(membership)
+            else:
+                scene.estate.flicker(membership)
+
+    with scene.weather.under(whim):
+        yield
+
+
+@kind(1, 3)
+def mixed_replicas(scene: Scene, random: Random) -> Iterator[None]:
+    def change(_: Request, page: Page) -> None:
+        moment = scene.estate.world.now() - _LAG
+        arns = [item.get("trainedModelInferenceJobArn") for item in page[LIST] if isinstance(item, dict)]
+        lives = [scene.estate.lives[arn] for arn in arns if arn in scene.estate.lives]
+        seen = [scene.estate.view(life, moment) for life in lives]
+        page[LIST] = [json.loads(item) for item in seen if item]
+
+    with scene.weather.under(_pages(scene, random, 0.6, change)):
+        yield
+
+
+# Its items are odd
+
+
+@kind(1, 3)
+def malformed_rows(scene: Scene, random: Random) -> Iterator[None]:
+    membership = random.choice(scene.estate.memberships)
+    other = random.choice(scene.estate.memberships)
+    job = random.choice(scene.estate.listed(other)).job.wire()
+    rows: tuple[object, ...] = (None, 7, "text", {}, job | {"status": 3}, job | {"membershipIdentifier": "other"})
+    items = [scene.estate.world.put_raw(membership, row) for row in rows]
+    try:
+        yield
+    finally:
+        for item in items:
+            scene.estate.world.remove(membership, item)
+
+
+@kind(1, 3)
+def absurd_times(scene: Scene, random: Random) -> Iterator[None]:
+    def change(_: Request, page: Page) -> None:
+        for item in page[LIST][:1]:
+            item["updateTime"] = random.choice(["2999-01-01T00:00:00Z", "soon", "", 1e300])
+
+    with scene.weather.under(_pages(scene, random, 0.3, change)):
+        yield
+
+
+@kind(3, 6)
+def many_jobs_vanish_at_once(scene: Scene, random: Random) -> Iterator[None]:
+    victims: Sequence[Life] = scene.estate.listed(random.choice(scene.estate.memberships))
+    for life in victims[: len(victims) // 2]:
+        scene.estate.vanish(life, seconds=random.uniform(2, 8))
+    yield
