@@ -1,6 +1,7 @@
 """The configuration: one frozen value, made once from file and environment, all complaints together."""
 
 import difflib
+import logging
 import re
 import tomllib
 from collections import Counter
@@ -24,6 +25,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
+
+from etl import tokens, transport
 
 DEFAULT_FILE = Path("etl.toml")
 
@@ -88,10 +91,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+Risk = tuple[str, str]
+"""A key, and what is risked by its value."""
+
+
 class Database(_Section):
     """Where the history is kept; without a URL, the private local Postgres."""
 
+    allow_weak_tls: bool = False
     url: SecretStr | None = None
+    region: Region | None = None
+    iam_auth: bool = False
 
     @field_validator("url")
     @classmethod
@@ -100,21 +110,68 @@ class Database(_Section):
             raise ValueError("must begin with postgresql:// (leave it out for the private local Postgres)")
         return url
 
+    @field_validator("url")
+    @classmethod
+    def _is_safe(cls, url: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
+        if url is not None and not others.data.get("allow_weak_tls", True):
+            way = transport.to_database(url.get_secret_value())
+            if way is not None and way.is_weak:
+                raise ValueError(
+                    f"sslmode is {way.sslmode}, with which another machine can pose as the database:"
+                    f" write sslmode={transport.STRONG} in it, or set database.allow_weak_tls = true"
+                )
+        return url
+
+    @field_validator("iam_auth")
+    @classmethod
+    def _can_log_in(cls, iam_auth: bool, others: ValidationInfo) -> bool:
+        given = others.data
+        if iam_auth and {"allow_weak_tls", "url", "region"} <= given.keys():
+            url = given["url"].get_secret_value() if given["url"] else None
+            said = tokens.objections(url, given["region"], allow_weak_tls=given["allow_weak_tls"])
+            if complaint := "; ".join(said):
+                raise ValueError(complaint)
+        return iam_auth
+
     def address(self) -> str:
         """Return the URL with its password: for the driver, never for a text. Raises `ConfigError`."""
         if self.url is None:
             raise ConfigError(["database.url: is not set"])
-        return self.url.get_secret_value()
+        address = self.url.get_secret_value()
+        return tokens.marked(address, self.region) if self.iam_auth else address
+
+    def risks(self) -> Iterator[Risk]:
+        """Yield what is risked on the way, since it is allowed."""
+        way = transport.to_database(self.url.get_secret_value()) if self.url and self.allow_weak_tls else None
+        if way is not None and way.is_weak:
+            yield "database.url", f"sslmode is {way.sslmode}: whoever stands in between can pose as the database"
 
 
 class Aws(_Section):
     """How AWS is asked. A left-out endpoint is AWS's own."""
 
+    allow_plain_http: bool = False
     endpoint_url: Url | None = None
     sts_endpoint_url: Url | None = None  # left out: endpoint_url
     max_concurrency: int = Field(8, ge=1, le=256)
     page_size: int = Field(100, ge=1, le=100)
     requests_per_second: float | None = Field(None, gt=0, le=1_000, allow_inf_nan=False)
+
+    @field_validator("endpoint_url", "sts_endpoint_url")
+    @classmethod
+    def _is_safe(cls, url: str | None, others: ValidationInfo) -> str | None:
+        host = transport.plain_http_to(url)
+        if host and not others.data.get("allow_plain_http", True):
+            raise ValueError(
+                f"is plain http to another machine ({host}): write https://, or set aws.allow_plain_http = true"
+            )
+        return url
+
+    def risks(self) -> Iterator[Risk]:
+        """Yield what is risked on the way, since it is allowed."""
+        for key, url in (("endpoint_url", self.endpoint_url), ("sts_endpoint_url", self.sts_endpoint_url)):
+            if host := transport.plain_http_to(url):
+                yield f"aws.{key}", f"is plain http to {host}: jobs and tokens can be read on the way to it"
 
     @property
     def sts_url(self) -> str | None:
@@ -292,6 +349,11 @@ class Config(_Section):
             account=membership.account_quota or self.quota.account,
         )
 
+    def risks(self) -> Iterator[Risk]:
+        """Yield what is allowed, and should not be for long."""
+        yield from self.aws.risks()
+        yield from self.database.risks()
+
     def only(self, ids: Sequence[str]) -> tuple[Membership, ...]:
         """Return the memberships named, all where none is; raises `ConfigError` for an unknown one."""
         known = {membership.id: membership for membership in self.memberships}
@@ -304,12 +366,20 @@ class Config(_Section):
 def load(file: Path | None, environ: Mapping[str, str]) -> Config:
     """Read the file given, else ``$ETL_CONFIG``, else ``./etl.toml`` if there is one; the environment wins.
 
-    Raises `ConfigError` with every complaint at once.
+    Warns of each risk, once a process. Raises `ConfigError` with every complaint at once.
     """
     path = origin(file, environ)
     may_be_missing = file is None and not environ.get("ETL_CONFIG")
     settings = {} if may_be_missing and not path.exists() else _read(path)
-    return from_mapping(settings, environ, str(path))
+    config = from_mapping(settings, environ, str(path))
+    for key, risk in config.risks():
+        _warn(f"{key}: {risk}")
+    return config
+
+
+@cache
+def _warn(risk: str) -> None:
+    logging.getLogger(__name__).warning(risk)
 
 
 def origin(file: Path | None, environ: Mapping[str, str]) -> Path:
@@ -382,6 +452,8 @@ def _place(settings: Mapping[str, Any], origin: str, detail: ErrorDetails) -> st
 _WORDS = {
     "missing": "is missing",
     "string_type": "must be a text in quotes",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",

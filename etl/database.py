@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
+from etl import tokens
 from etl.tables import REVISION, SCHEMA
 
 _CONNECT: dict[str, Any] = {
@@ -56,26 +57,43 @@ def engine(url: str) -> Engine:
     """
     address = parse(url)
     known = {name: value for name, value in _CONNECT.items() if name not in address.query}
-    return create_engine(
-        address.set(drivername="postgresql+psycopg"),
+    made = create_engine(
+        address.difference_update_query([tokens.PARAMETER]).set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
         isolation_level="READ COMMITTED",
         hide_parameters=True,
         connect_args=known,
     )
+    if region := address.query.get(tokens.PARAMETER):
+        tokens.use(made, str(region))
+    return made
 
 
 def connect(url: str) -> Connection:
     """Open a connection; raises `DatabaseError` where the server does not let us in."""
     try:
         connection = engine(url).connect()
+    except tokens.TokenError as error:
+        raise DatabaseError(str(error)) from error
     except DBAPIError as error:
+        tokens.forget_credentials()
         raise DatabaseError(f"cannot reach the database {shown(url)}: {reason(error)}") from error
     major = int((connection.dialect.server_version_info or (0,))[0])
     if major < OLDEST_POSTGRES:
         connection.close()
         raise DatabaseError(f"the database is PostgreSQL {major}; {OLDEST_POSTGRES} or newer is needed")
     return connection
+
+
+def logged_in(url: str) -> URL:
+    """Return a URL by which any client can log in now: with the password that IAM gives, if it does."""
+    address = parse(url)
+    if region := address.query.get(tokens.PARAMETER):
+        try:
+            address = address.set(password=tokens.token(address, str(region)))
+        except tokens.TokenError as error:
+            raise DatabaseError(str(error)) from error
+    return address.difference_update_query([tokens.PARAMETER])
 
 
 def shown(url: str) -> str:

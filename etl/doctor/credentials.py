@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import botocore.session
 from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
@@ -13,6 +12,7 @@ from etl.doctor import asking, policies
 from etl.doctor.findings import Finding
 from etl.doctor.patience import answer
 from etl.roles import AssumedRole, Role
+from etl.sessions import new_session
 
 _FIND = (
     "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached;"
@@ -34,7 +34,7 @@ class Caller:
 
 def look_up(region: str) -> tuple[Finding, Session | None]:
     """Find the credentials with which everything begins; no session: botocore cannot read its own files."""
-    session = _session(region)
+    session = new_session(region)
     try:
         session.get_scoped_config()
     except BotoCoreError as error:
@@ -44,13 +44,6 @@ def look_up(region: str) -> tuple[Finding, Session | None]:
     except asking.TROUBLE as error:
         return _not_found(asking.line(error)), session
     return _judged(credentials) if credentials else _not_found("none were found"), session
-
-
-def _session(region: str) -> Session:
-    """Return a session that asks in this Region, if its credentials are those of a profile's role."""
-    session = botocore.session.get_session()
-    session.set_config_variable("region", region)
-    return session
 
 
 def _fetched(session: Session) -> Credentials | None:
@@ -99,7 +92,7 @@ def assume(aws: Aws, membership: Membership, caller: Caller | None) -> Finding:
     """Assume a membership's role as a sync does it."""
     arn = membership.role_arn or ""
     role = Role(arn, membership.external_id, aws.sts_url)
-    provider = AssumedRole(role, membership.region, _session, asking.settings())
+    provider = AssumedRole(role, membership.region, new_session, asking.settings())
     try:
         answer(lambda: provider.load().get_frozen_credentials())
     except asking.TROUBLE as error:

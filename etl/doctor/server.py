@@ -12,7 +12,7 @@ from etl import database
 from etl.database import DatabaseError
 from etl.doctor.clocks import Now, ahead_by, compared
 from etl.doctor.findings import Finding
-from etl.doctor.hosts import is_remote
+from etl.transport import is_remote
 
 Facts = Mapping[Any, Any]
 """What the server said of itself and of our session; the columns of `_FACTS`."""
