@@ -4,9 +4,11 @@ The caller owns the transaction: nothing here opens, commits or caches one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, literal_column, select, text
+from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, literal, literal_column, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from etl.jobs import OPEN_STATUSES
 from etl.leases import Run
@@ -70,26 +72,46 @@ def open_jobs(connection: Connection, run: Run, scope: Scope) -> dict[int, OpenJ
 
 def _are_open(run: Run, scope: Scope) -> Iterator[ColumnElement[bool]]:
     job = inference_job.c
-    yield job.membership_key == run.membership_key
+    yield from _are_in(run, scope, job)
     yield job.status.in_(OPEN_STATUSES)
+
+
+def _are_in(run: Run, scope: Scope, job: ReadOnlyColumnCollection[str, Any]) -> Iterator[ColumnElement[bool]]:
+    yield job.membership_key == run.membership_key
     if scope.model_arn is not None:
         yield job.trained_model_arn == scope.model_arn
     if scope.model_version is not None:
         yield job.trained_model_version_identifier == scope.model_version
 
 
-def places(connection: Connection, run: Run, job_keys: Iterable[int], most: int) -> list[int]:
+def places(connection: Connection, run: Run, scope: Scope, job_keys: Iterable[int], most: int) -> list[int]:
     """Return where these jobs stand in a listing that comes newest first, counted from 0; `most` is far enough."""
     job, newer = inference_job.c, inference_job.alias("newer").c
     before = (
         select(literal_column("1"))
-        .where(newer.membership_key == run.membership_key, newer.create_time > job.create_time)
+        .where(*_are_in(run, scope, newer), newer.create_time > job.create_time)
         .limit(most)
         .correlate(inference_job)
         .subquery()
     )
     number = select(func.count()).select_from(before).scalar_subquery()
     return list(connection.scalars(select(number).where(job.job_key.in_(list(job_keys)))))
+
+
+def is_any_left_out(connection: Connection, run: Run, scope: Scope, shown: Iterable[int]) -> bool:
+    """Tell whether a listing that has shown these jobs has left out a newer one: it does not come newest first.
+
+    One that was missing before, or has only been asked for, says nothing: it has no digest.
+    """
+    job = inference_job.c
+    keys = literal(list(shown), ARRAY(BigInteger))  # one parameter, however many
+    earliest = select(func.min(job.create_time)).where(job.job_key == func.any(keys)).scalar_subquery()
+    left_out = (
+        select(job.job_key)
+        .where(*_are_in(run, scope, job), job.digest.is_not(None), job.create_time > earliest)
+        .where(job.job_key != func.all(keys))
+    )
+    return bool(connection.scalar(select(left_out.exists())))
 
 
 def shares(connection: Connection, run: Run) -> list[Share]:

@@ -129,8 +129,13 @@ class Syncing:
             if not self._is_in_order():
                 return None
             if shown and not is_news and self._is_time_to_ask(unseen):
-                return self._ask_for(unseen.values())
+                return None if self._is_any_left_out(seen) else self._ask_for(unseen.values())
         return None
+
+    def _is_any_left_out(self, seen: set[int]) -> bool:
+        return self._writer.read(
+            lambda connection: known.is_any_left_out(connection, self._run, self._scope, seen)
+        )
 
     def _settle_page(self, page: Page) -> bool:
         """Settle a page by itself; return whether it told anything new."""
@@ -149,7 +154,9 @@ class Syncing:
             return True
         pages = self.counts.pages
         most = (pages + len(unseen)) * self._page_size
-        places = self._writer.read(lambda connection: known.places(connection, self._run, unseen, most))
+        places = self._writer.read(
+            lambda connection: known.places(connection, self._run, self._scope, unseen, most)
+        )
         return quick.ask_now(places, pages, self._page_size)
 
     def _ask_for(self, unseen: Iterable[quick.OpenJob]) -> StagedJobs | None:

@@ -725,3 +725,11 @@ def test_an_open_job_that_aws_knows_and_does_not_list_keeps_an_honest_window(
     assert (moved["to_status"], moved["time_basis"]) == ("INACTIVE", "update_time")
     assert moved["not_before"] == seen
     assert broken_rules(etl) == []
+
+
+def test_a_job_that_is_gone_from_the_head_is_noticed(etl: Etl, world: World, membership: Membership) -> None:
+    gone = world.jobs(membership)[-3]
+    world.remove(membership, gone)
+    assert [kinds(etl.sync()) for _ in range(3)] == [("complete", "full")] * 3
+    assert stored(etl, gone)["status"] == "NOT_LISTED"
+    assert kinds(etl.sync()) == ("complete", "quick")
