@@ -19,20 +19,17 @@ TEXTS = (
     "createTime", "updateTime", "metricsStatus", "logsStatus", "mlModelInferencePayerAccountId",
 )  # fmt: skip
 CREATE = """
-DROP TABLE IF EXISTS job;
-CREATE TABLE job (
+CREATE TABLE IF NOT EXISTS job (
     job_arn text, membership_id text, collaboration_id text, trained_model_arn text, model_version text,
     algorithm_association_arn text, name text, description text, status text, create_time timestamptz,
     update_time timestamptz, metrics_status text, logs_status text, payer_account_id text
-)"""
+);
+TRUNCATE job"""
 
 
 def main(endpoint: str, membership: str, database: str) -> None:
     """Fetch and copy."""
-    with (
-        psycopg.connect(database) as connection,
-        connection.cursor() as cursor,
-    ):
+    with psycopg.connect(database) as connection, connection.cursor() as cursor:
         cursor.execute(CREATE)
         with cursor.copy("COPY job FROM STDIN") as copy:
             for jobs in pages(endpoint, membership):
