@@ -105,7 +105,8 @@ def is_any_left_out(connection: Connection, run: Run, scope: Scope, shown: Itera
     """
     job = inference_job.c
     keys = literal(list(shown), ARRAY(BigInteger))  # one parameter, however many
-    earliest = select(func.min(job.create_time)).where(job.job_key == func.any(keys)).scalar_subquery()
+    # Asked for by itself: of a moment that it is not told the planner would read all jobs, 0.1 s for 300,000.
+    earliest = connection.scalar(select(func.min(job.create_time)).where(job.job_key == func.any(keys)))
     left_out = (
         select(job.job_key)
         .where(*_are_in(run, scope, job), job.digest.is_not(None), job.create_time > earliest)
