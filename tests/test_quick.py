@@ -4,9 +4,9 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from random import Random
 from threading import Event
@@ -15,8 +15,13 @@ from typing import Any
 import pytest
 from botocore.retries import standard
 from conftest import MINUTE, Etl, MakeEtl
+from faults.proxy import Cut, Proxy
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from etl import database, verify
+from etl import database, quick, verify, writer
+from etl.config import Database
 from etl.demo.answers import Answer, Reply, error
 from etl.demo.clock import real_time
 from etl.demo.endpoint import Endpoint
@@ -24,6 +29,7 @@ from etl.demo.membership import Membership
 from etl.demo.request import Request
 from etl.demo.resources import Job, to_json
 from etl.demo.world import World
+from etl.order import NewestFirst
 from etl.run import Progress, StoppedError
 from etl.sync import SyncReport, sync_membership
 
@@ -260,6 +266,38 @@ def test_a_short_listing_is_read_whole(make_etl: MakeEtl, world: World, endpoint
     etl = make_etl(aws=AWS, sync=QUICKLY)
     assert etl.sync().kind == "full"
     assert asked(endpoint, etl.sync, "full") == (3, 0)
+
+
+places_of_open_jobs = st.lists(st.integers(0, 200), min_size=1, max_size=6)
+
+
+@given(places_of_open_jobs, st.integers(1, 8), st.integers(1, 12))
+def test_it_asks_at_once_where_no_other_plan_takes_fewer_requests(
+    places: list[int], pages: int, page_size: int
+) -> None:
+    """A plan: read on to some page, then ask for each job that has not been listed by then."""
+
+    def requests(more: int) -> int:
+        read = range(pages * page_size, (pages + more) * page_size)
+        return more + sum(place not in read for place in places)
+
+    best = min(requests(more) for more in range(1, 202))
+    assert quick.ask_now(places, pages, page_size) is (len(places) <= best)
+
+
+pages_of_moments = st.lists(st.lists(st.integers(0, 9), max_size=3))
+
+
+@given(pages_of_moments)
+def test_a_listing_comes_newest_first_as_long_as_no_job_is_newer_than_the_one_before(
+    listing: list[list[int]],
+) -> None:
+    order = NewestFirst()
+    read: list[int] = []
+    for page in listing:
+        order.take(page)
+        read += page
+        assert order.holds is (read == sorted(read, reverse=True))
 
 
 # History and windows
@@ -733,3 +771,78 @@ def test_a_job_that_is_gone_from_the_head_is_noticed(etl: Etl, world: World, mem
     assert [kinds(etl.sync()) for _ in range(3)] == [("complete", "full")] * 3
     assert stored(etl, gone)["status"] == "NOT_LISTED"
     assert kinds(etl.sync()) == ("complete", "quick")
+
+
+# Lost COMMITs and lost leases
+
+COMMITS = 10
+READS, WRITES = (2, 3, 5, 7, 8, 9), (4, 6, 10)
+"""Of the sweep below: its beginning; the open jobs; three lookups, two with a batch; whom to ask for; the end."""
+
+
+@pytest.fixture
+def proxy(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    monkeypatch.setattr(writer, "_PAUSES", (0.02,) * 400)
+    with Proxy(database_url) as proxy:
+        yield proxy
+
+
+def check_a_sweep_through(proxy: Proxy, etl: Etl, world: World, membership: Membership, deep: Job) -> None:
+    """Sweep quickly: two pages tell of new jobs, the third of none, and Get of one that has changed."""
+    for _ in range(PAGE + 2):
+        world.create_job(membership, status="ACTIVE")
+    world.set_status(deep, "INACTIVE")
+    config = etl.config.model_copy(update={"database": Database(url=SecretStr(proxy.url))})
+    report = sync_membership(config, config.memberships[0])
+    assert kinds(report) == ("complete", "quick")
+    counts, run, home = report.counts, runs(etl)[-1], listed(etl)
+    assert (counts.pages, counts.jobs_listed, counts.jobs_unchanged) == (3, 3 * PAGE, 2 * PAGE - 2)
+    assert (counts.jobs_new, counts.jobs_changed, counts.transitions) == (PAGE + 2, 1, PAGE + 3)
+    assert (run["outcome"], run["kind"], run["batches"], run["transitions"]) == ("complete", "quick", 3, PAGE + 3)
+    assert (home["open_listed_at"], home["full_due"], home["lease_until"]) == (run["started_at"], False, None)
+    assert known(etl) == all_jobs(world, membership)
+    assert [moved["to_status"] for moved in history(etl)[deep.arn]][-1] == "INACTIVE"
+    assert broken_rules(etl) == []
+
+
+def test_undisturbed_the_sweep_above_has_so_many_commits(
+    proxy: Proxy, etl: Etl, world: World, membership: Membership, deep: Job
+) -> None:
+    check_a_sweep_through(proxy, etl, world, membership, deep)
+    assert proxy.commits == COMMITS
+
+
+@pytest.mark.parametrize(
+    "cut", [*((number, "before") for number in READS), *product(WRITES, ("before", "late", "after"))]
+)
+def test_a_connection_lost_around_a_commit_leaves_no_trace(
+    proxy: Proxy, etl: Etl, world: World, membership: Membership, deep: Job, cut: tuple[int, Cut]
+) -> None:
+    number, how = cut
+    proxy.cut = {number: how}.get
+    check_a_sweep_through(proxy, etl, world, membership, deep)
+    assert proxy.commits > number
+
+
+def test_a_sweep_that_is_overtaken_between_its_pages_writes_no_more_and_hides_nothing(
+    make_etl: MakeEtl, etl: Etl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    assert etl
+    two_at_once = make_etl(aws=AWS | {"max_concurrency": 2}, sync=QUICKLY)
+    for _ in range(3 * PAGE):
+        world.create_job(membership, status="ACTIVE")
+    others: list[SyncReport] = []
+
+    def take_over() -> None:
+        two_at_once.execute("UPDATE cleanrooms_etl.membership SET lease_until = clock_timestamp()")
+        endpoint.on(lambda request: "nextToken" in request.query, error("AccessDeniedException"))
+        others.append(two_at_once.sync())
+
+    before_page(endpoint, 2, take_over)
+    assert two_at_once.sync().outcome == "fenced"
+    assert [kinds(report) for report in others] == [("partial", "full")]
+    assert len(known(two_at_once)) < OLD + 3 * PAGE
+    assert kinds(two_at_once.sync()) == ("complete", "full")
+    assert known(two_at_once) == all_jobs(world, membership)
+    assert [run["outcome"] for run in runs(two_at_once)] == ["complete", "fenced", "partial", "complete"]
+    assert broken_rules(two_at_once) == []
