@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from botocore.retries import standard
 from conftest import MINUTE, Etl, MakeEtl
+from hypothesis import given
+from hypothesis import strategies as st
 
 from etl import database, plan, sweep, verify
 from etl.demo.answers import Answer, Reply, error
@@ -20,6 +22,7 @@ from etl.demo.membership import Membership, TrainedModel
 from etl.demo.request import Request
 from etl.demo.resources import Job, to_json
 from etl.demo.world import World
+from etl.plan import Part, Share, Wait
 from etl.run import Progress, StoppedError
 from etl.sync import SyncReport, sync_membership
 
@@ -413,3 +416,87 @@ def test_an_order_by_model_is_not_taken_for_newest_first(
     world.create_job(membership, models[3])
     assert etl.sync().outcome == "complete"
     assert known(etl) == all_jobs(world, membership)
+
+
+# How it is decided
+
+A, B, C = "model/a", "model/b", "model/c"
+
+
+@pytest.mark.parametrize(
+    ("models", "shares", "versions", "parts"),
+    [
+        ([], [], [], []),
+        ([A, B], [], [], [Part(A), Part(B)]),
+        ([A], [Share(B, None, 1)], [], [Part(B), Part(A)]),
+        ([A, A], [Share(A, "1", 9)], ["1"], [Part(A)]),
+        ([A, B], [Share(A, "1", 5), Share(A, "2", 5), Share(B, None, 10)], ["1", "2"], [Part(A), Part(B)]),
+        (
+            [A, B],
+            [Share(A, "1", 5), Share(A, "2", 6), Share(B, None, 10)],
+            [],
+            [Part(A, "1"), Part(A, "2"), Part(B)],
+        ),
+        ([A], [Share(A, "1", 5), Share(A, "2", 6)], ["3", "1"], [Part(A, "1"), Part(A, "2"), Part(A, "3")]),
+        ([A], [Share(A, "1", 5), Share(A, "2", 6)], [None, "1"], [Part(A, "1"), Part(A, "2")]),
+        ([A], [Share(A, "1", 5), Share(A, None, 6)], ["1"], [Part(A)]),
+        ([A], [Share(B, "1", 5), Share(C, None, 1)], ["1"], [Part(B), Part(C), Part(A)]),
+    ],
+)
+def test_the_parts(models: list[str], shares: list[Share], versions: list[str | None], parts: list[Part]) -> None:
+    assert plan.parts(models, shares, lambda _: versions) == parts
+
+
+shares_of_a_membership = st.lists(
+    st.builds(Share, st.sampled_from([A, B, C]), st.sampled_from([None, "1", "2"]), st.integers(1, 9)),
+    unique_by=lambda share: share[:2],
+)
+
+
+@given(
+    st.lists(st.sampled_from([A, B, C])), shares_of_a_membership, st.lists(st.sampled_from([None, "1", "2", "3"]))
+)
+def test_the_parts_show_each_stored_job_of_a_model_once_and_each_model(
+    models: list[str], shares: list[Share], versions: list[str | None]
+) -> None:
+    parts = plan.parts(models, shares, lambda _: versions)
+    for share in shares:
+        assert sum(part in {Part(share.model_arn), Part(share.model_arn, share.version)} for part in parts) == 1
+    assert {part.model_arn for part in parts} == {*models, *(share.model_arn for share in shares)}
+    assert len(set(parts)) == len(parts)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected_pages", "at_once", "are_few"),
+    [
+        (0, 100, 8, False),
+        (1, 100, 8, False),
+        (2, 4, 8, True),
+        (2, 3, 8, False),
+        (50, 100, 8, True),
+        (51, 100, 8, False),
+        (16, 0, 8, True),
+        (17, 0, 8, False),
+    ],
+)
+def test_so_many_listings_are_worth_a_request_more_for_each(
+    number: int, expected_pages: int, at_once: int, are_few: bool
+) -> None:
+    assert plan.are_few([Part(f"model/{nth}") for nth in range(number)], expected_pages, at_once) is are_few
+
+
+@pytest.mark.parametrize(
+    ("wait", "is_worth_it"),
+    [
+        (Wait(0.06, None, 8), True),
+        (Wait(0.019, None, 8), False),
+        (Wait(0.06, None, 1), False),
+        (Wait(0.5, 4, 8), True),
+        (Wait(0.06, 4, 8), False),
+    ],
+)
+def test_what_a_page_takes_decides_whether_others_are_read_beside_it(
+    monkeypatch: pytest.MonkeyPatch, wait: Wait, is_worth_it: bool
+) -> None:
+    monkeypatch.undo()
+    assert plan.is_worth_it(wait) is is_worth_it
