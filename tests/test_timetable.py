@@ -71,6 +71,30 @@ def test_a_cron_line_fires_once_at_each_of_its_moments() -> None:
     assert {later - earlier for earlier, later in pairwise(dues[1:])} == {5 * MINUTE}
 
 
+@given(intervals, intervals, moments)
+def test_a_membership_with_open_jobs_is_due_at_every_open_too(
+    every: timedelta, every_open: timedelta, now: datetime
+) -> None:
+    schedule = Schedule(every=every, every_open=every_open)
+    regular = timetable.next_due(Schedule(every=every), ID, now, now)
+    assert timetable.next_due(schedule, ID, now, now) == regular
+    sooner = timetable.next_due(Schedule(every=every_open), ID, now, now)
+    assert timetable.next_due(schedule, ID, now, now, has_open=True) == min(regular, sooner)
+
+
+def test_open_jobs_shorten_the_pause_between_two_moments_of_a_cron_line() -> None:
+    schedule = Schedule(cron="0 3 * * *", every_open=MINUTE)
+    assert NOW < timetable.next_due(schedule, ID, NOW, NOW, has_open=True).at <= NOW + MINUTE
+    nightly = Schedule(cron="0 3 * * *", every_open=timedelta(days=2))
+    assert timetable.next_due(nightly, ID, NOW, NOW, has_open=True).at < NOW + timedelta(days=1)
+
+
+def test_without_every_open_open_jobs_change_nothing() -> None:
+    schedule = Schedule(every=10 * MINUTE)
+    with_open = timetable.next_due(schedule, ID, NOW, NOW, has_open=True)
+    assert with_open == timetable.next_due(schedule, ID, NOW, NOW)
+
+
 @pytest.mark.parametrize(
     ("error_class", "first"),
     [
