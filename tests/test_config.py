@@ -189,6 +189,8 @@ def test_what_is_not_toml_is_one_line_that_names_the_file(content: bytes, tmp_pa
         ("ETL_SYNC_ABSENCE_GRACE", "0s", "sync", "absence_grace", timedelta(0)),
         ("ETL_SYNC_LEASE", "30s", "sync", "lease", timedelta(seconds=30)),
         ("ETL_SCHEDULE_EVERY", "1d", "schedule", "every", timedelta(days=1)),
+        ("ETL_SCHEDULE_EVERY_OPEN", "30s", "schedule", "every_open", timedelta(seconds=30)),
+        ("ETL_SYNC_FULL_EVERY", "0s", "sync", "full_every", timedelta(0)),
     ],
 )
 def test_the_environment_wins_over_the_file(
@@ -270,7 +272,10 @@ def test_anything_else_is_no_duration(value: object) -> None:
         ("sync", "lease", "2d", "at most 1 day"),
         ("sync", "absence_grace", "367d", "at most 366 days"),
         ("schedule", "every", "0s", "at least 1 second"),
+        ("sync", "full_every", "367d", "at most 366 days"),
         ("schedule", "every", "999999999d", "at most 366 days"),
+        ("schedule", "every_open", "0s", "at least 1 second"),
+        ("schedule", "every_open", "367d", "at most 366 days"),
         ("aws", "page_size", 0, "at least 1"),
         ("aws", "page_size", 101, "at most 100"),
         ("aws", "max_concurrency", 0, "at least 1"),
@@ -349,6 +354,26 @@ def test_a_membership_s_own_schedule_is_one_too() -> None:
 def test_a_membership_s_own_schedule_has_the_bounds_of_all() -> None:
     [said] = complaints({"membership": [membership(every="0s")]})
     assert said == f"etl.toml: [[membership]] 1 ({ID}): every: must be at least 1 second"
+
+
+def test_a_full_listing_comes_every_six_hours_and_open_jobs_change_no_schedule_by_themselves() -> None:
+    config = made({})
+    assert (config.sync.full_every, config.schedule.every_open) == (timedelta(hours=6), None)
+
+
+@pytest.mark.parametrize("regular", [{}, {"every": "2h"}, {"cron": "0 3 * * *"}])
+def test_a_membership_may_be_polled_at_a_pace_of_its_own_while_it_has_open_jobs(regular: dict[str, str]) -> None:
+    for own, pace in (({}, timedelta(minutes=1)), ({"every_open": "5s"}, timedelta(seconds=5))):
+        config = made({"schedule": {"every_open": "1m"}, "membership": [membership(**regular, **own)]})
+        schedule = config.schedule_of(config.memberships[0])
+        assert schedule.every_open == pace
+        plain = made({"membership": [membership(**regular)]})
+        assert schedule.interval == plain.schedule_of(plain.memberships[0]).interval
+
+
+def test_a_membership_s_own_pace_has_the_bounds_of_all() -> None:
+    [said] = complaints({"membership": [membership(every_open="0s")]})
+    assert said == f"etl.toml: [[membership]] 1 ({ID}): every_open: must be at least 1 second"
 
 
 def test_a_membership_may_have_quotas_of_its_own() -> None:
