@@ -48,6 +48,8 @@ def to_database(url: str) -> DatabaseWay | None:
         options = _libpq_options(url)
     except (ArgumentError, ValueError):
         return None
+    if "@" in options.get("host", "").lstrip("@"):
+        return None  # a password with an @ ends there
     hosts = options.get("hostaddr") or options.get("host") or ""  # the name of a `hostaddr` is not looked up
     # libpq takes no other mode with the system's roots.
     mode = STRONG if options.get("sslrootcert") == "system" else options["sslmode"]

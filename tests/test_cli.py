@@ -618,7 +618,7 @@ def test_the_file_is_the_one_named_else_the_environments_else_the_folders(bare: 
         bare.start("db", "url"),
         bare.start("db", "url", ETL_CONFIG="environ.toml"),
         bare.start("db", "url", "--config", "named.toml", ETL_CONFIG="environ.toml"),
-        bare.start("db", "url", "--config", "named.toml", ETL_DATABASE_URL="postgresql://x@y/3"),
+        bare.start("db", "url", "--config", "named.toml", ETL_DATABASE_URL="postgresql://x@127.0.0.1/3"),
     ]
     assert [said.out.strip().rpartition("/")[2] for said in map(ended, started)] == ["0", "1", "2", "3"]
 
@@ -860,19 +860,19 @@ def test_a_schema_of_a_newer_release_is_left_alone(cli: Cli, make_etl: MakeEtl, 
 @pytest.mark.parametrize(
     "url",
     [
-        f"postgresql://etl:{SECRET}@host/db?sslmode=require",
-        f"postgresql+psycopg://etl:{SECRET}@host/db?sslmode=require",
-        f"postgresql://etl@host/db?password={SECRET}&sslmode=require",
+        f"postgresql://etl:{SECRET}@host/db?sslmode=verify-full",
+        f"postgresql+psycopg://etl:{SECRET}@host/db?sslmode=verify-full",
+        f"postgresql://etl@host/db?password={SECRET}&sslmode=verify-full",
     ],
 )
 def test_the_password_of_a_configured_url_is_masked(bare: Cli, url: str) -> None:
     bare.configure(database={"url": url})
     said = bare.run("db", "url")
-    assert (said.code, said.out) == (0, "postgresql://etl:***@host/db?sslmode=require\n")
+    assert (said.code, said.out) == (0, "postgresql://etl:***@host/db?sslmode=verify-full\n")
 
 
 def test_the_password_of_a_configured_url_is_shown_when_asked_for(bare: Cli) -> None:
-    url = f"postgresql://etl:{SECRET}@host/db"
+    url = f"postgresql://etl:{SECRET}@host/db?sslmode=verify-full"
     bare.configure(database={"url": url})
     assert bare.run("db", "url", "--show-password", "--json").objects == [{"url": url}]
 

@@ -74,6 +74,7 @@ def test_every_setting_of_the_file_is_taken(tmp_path: Path) -> None:
     config = read(FILE, tmp_path)
     assert config.database.address() == "postgresql://etl@db.internal/cleanrooms?sslmode=verify-full"
     assert config.aws.model_dump() == {
+        "allow_plain_http": False,
         "endpoint_url": "http://127.0.0.1:8099",
         "sts_endpoint_url": "http://[::1]:8098/sts",
         "max_concurrency": 16,
@@ -95,6 +96,7 @@ def test_every_setting_of_the_file_is_taken(tmp_path: Path) -> None:
             "trained_model_version_identifier": OTHER_ID,
             "every": timedelta(minutes=30),
             "cron": None,
+            "every_open": None,
             "quota": 8,
             "account_quota": 40,
         }
@@ -106,6 +108,7 @@ def test_what_is_left_out_has_the_default_of_the_contract() -> None:
     config = made({"membership": [membership()]})
     assert config.database.url is None
     assert config.aws.model_dump() == {
+        "allow_plain_http": False,
         "endpoint_url": None,
         "sts_endpoint_url": None,
         "max_concurrency": 8,
@@ -131,7 +134,7 @@ def test_an_address_that_is_not_set_cannot_be_asked_for() -> None:
 
 
 def test_space_round_a_variable_is_no_part_of_it() -> None:
-    assert made({}, ETL_DATABASE_URL=" postgresql://db/x\n").database.address() == "postgresql://db/x"
+    assert made({}, ETL_DATABASE_URL=" postgresql:///x\n").database.address() == "postgresql:///x"
 
 
 # Where it is read
@@ -183,7 +186,7 @@ def test_what_is_not_toml_is_one_line_that_names_the_file(content: bytes, tmp_pa
     ("variable", "value", "section", "key", "expected"),
     [
         ("ETL_AWS_ENDPOINT_URL", "https://aws.test/api", "aws", "endpoint_url", "https://aws.test/api"),
-        ("ETL_AWS_STS_ENDPOINT_URL", "http://sts:80", "aws", "sts_endpoint_url", "http://sts:80"),
+        ("ETL_AWS_STS_ENDPOINT_URL", "https://sts:80", "aws", "sts_endpoint_url", "https://sts:80"),
         ("ETL_AWS_MAX_CONCURRENCY", "3", "aws", "max_concurrency", 3),
         ("ETL_AWS_PAGE_SIZE", "9", "aws", "page_size", 9),
         ("ETL_SYNC_ABSENCE_GRACE", "0s", "sync", "absence_grace", timedelta(0)),
@@ -197,7 +200,7 @@ def test_the_environment_wins_over_the_file(
     variable: str, value: str, section: str, key: str, expected: object
 ) -> None:
     file = {
-        "aws": {"endpoint_url": "http://file", "sts_endpoint_url": "http://file"},
+        "aws": {"endpoint_url": "https://file", "sts_endpoint_url": "https://file"},
         "sync": {"lease": "9m", "absence_grace": "9m"},
         "schedule": {"every": "9m"},
     }
@@ -210,8 +213,8 @@ def test_a_variable_leaves_the_rest_of_its_section_alone() -> None:
 
 
 def test_the_database_of_the_environment_wins() -> None:
-    config = made({"database": {"url": "postgresql://file/x"}}, ETL_DATABASE_URL="postgresql://environment/x")
-    assert config.database.address() == "postgresql://environment/x"
+    config = made({"database": {"url": "postgresql:///file"}}, ETL_DATABASE_URL="postgresql:///environment")
+    assert config.database.address() == "postgresql:///environment"
 
 
 def test_the_schedule_may_be_a_cron_line_of_the_environment() -> None:
@@ -487,8 +490,8 @@ def test_a_membership_given_twice_is_a_mistake() -> None:
         ({"database": {"uri": "x"}}, "database.uri: unknown key, did you mean url?"),
         (
             {"aws": {"q": 1}},
-            "aws.q: unknown key; known are endpoint_url, sts_endpoint_url, max_concurrency, page_size,"
-            " requests_per_second",
+            "aws.q: unknown key; known are allow_plain_http, endpoint_url, sts_endpoint_url, max_concurrency,"
+            " page_size, requests_per_second",
         ),
         ({"sync": {"leese": "1m"}}, "sync.leese: unknown key, did you mean lease?"),
         ({"schedule": {"evry": "1m"}}, "schedule.evry: unknown key, did you mean every?"),
@@ -548,6 +551,8 @@ def test_the_memberships_named_are_taken_once_each_and_all_where_none_is_named()
     ("settings", "environ"),
     [
         ({"database": {"url": f"mysql://etl:{PASSWORD}@db/x"}}, {}),
+        ({"database": {"url": f"postgresql://etl:{PASSWORD}@db/x"}}, {}),
+        ({"database": {"url": f"postgresql://etl:{PASSWORD}@localhost/x", "iam_auth": True}}, {}),
         ({"database": {"uri": f"postgresql://etl:{PASSWORD}@db/x"}}, {}),
         ({"database": f"postgresql://etl:{PASSWORD}@db/x"}, {}),
         ({"database": {"url": [f"postgresql://etl:{PASSWORD}@db/x"]}}, {}),
@@ -580,7 +585,7 @@ def test_a_file_that_is_not_toml_keeps_its_secrets(tmp_path: Path) -> None:
 
 
 def test_the_password_is_masked_wherever_the_configuration_is_shown() -> None:
-    config = made({"database": {"url": f"postgresql://etl:{PASSWORD}@db/x"}})
+    config = made({"database": {"url": f"postgresql://etl:{PASSWORD}@localhost/x"}})
     assert PASSWORD not in f"{config!r} {config} {config.model_dump()} {config.model_dump_json()}"
 
 
@@ -588,7 +593,7 @@ def test_the_password_is_masked_wherever_the_configuration_is_shown() -> None:
 
 
 def test_the_configuration_survives_a_pickle_with_its_password() -> None:
-    config = made({"database": {"url": f"postgresql://etl:{PASSWORD}@db/x"}, "membership": [membership()]})
+    config = made({"database": {"url": f"postgresql://etl:{PASSWORD}@localhost/x"}, "membership": [membership()]})
     copy = pickle.loads(pickle.dumps(config))  # noqa: S301 - our own
     assert copy == config
     assert copy.database.address() == config.database.address()

@@ -221,7 +221,7 @@ def test_the_file_that_the_environment_names_is_looked_at(doctor_for: DoctorFor,
     ],
 )
 def test_plain_http_to_another_machine_is_warned_of(settings: dict[str, str], key: str | None) -> None:
-    config = from_mapping({"aws": settings, "membership": [ENTRY]}, {})
+    config = from_mapping({"aws": {**settings, "allow_plain_http": True}, "membership": [ENTRY]}, {})
     found = list(configuration.examine(config, Path("etl.toml"), {}))[1:]
     assert [(finding.subject, finding.verdict) for finding in found] == ([(key, "warn")] if key else [])
 
@@ -253,36 +253,18 @@ def test_a_password_in_a_file_that_everybody_may_read_is_warned_of(
     assert all(f"chmod o-r {file}" in finding.remedy and PASSWORD not in str(finding) for finding in found)
 
 
-@pytest.mark.parametrize(
-    ("url", "environ", "mode"),
-    [
-        ("postgresql://etl@db.internal/etl", {}, "prefer"),
-        ("postgresql://etl@db.internal/etl?sslmode=require", {}, "require"),
-        ("postgresql://etl@db.internal/etl?sslmode=verify-ca", {}, "verify-ca"),
-        ("postgresql://etl@db.internal/etl?sslmode=require", {"PGSSLMODE": "verify-full"}, "require"),
-        ("postgresql://etl@db.internal/etl", {"PGSSLMODE": "disable"}, "disable"),
-        ("postgresql://etl@/etl?host=10.1.2.3", {}, "prefer"),
-        ("postgresql://etl@/etl?host=localhost,db.internal", {}, "prefer"),
-        ("postgresql://etl@/etl?hostaddr=10.1.2.3", {}, "prefer"),
-        ("postgresql:///etl", {"PGHOST": "db.internal"}, "prefer"),
-        ("postgresql://etl@db.internal/etl?sslmode=verify-full", {}, None),
-        ("postgresql://etl@db.internal/etl", {"PGSSLMODE": "verify-full"}, None),
-        ("postgresql://etl@db.internal/etl?sslrootcert=system", {}, None),
-        ("postgresql://etl@db.internal/etl", {"PGSSLROOTCERT": "system"}, None),
-        ("postgresql://etl@127.0.0.1/etl", {}, None),
-        ("postgresql://etl@[::1]/etl?sslmode=disable", {}, None),
-        ("postgresql://etl@/etl?host=/run/postgresql", {}, None),
-        ("postgresql:///etl", {}, None),
-        ("postgresql://etl:a@b@db.internal/etl", {}, None),  # cannot be read, as the database's check says
-    ],
-)
-def test_a_way_on_which_others_can_pose_as_the_database_is_warned_of(
-    url: str, environ: dict[str, str], mode: str | None
-) -> None:
-    assert configuration.weak_tls(url, environ) == mode
-    config = from_mapping({"database": {"url": url}, "membership": [ENTRY]}, {})
-    found = list(configuration.examine(config, Path("etl.toml"), environ))[1:]
-    assert [finding.verdict for finding in found] == (["warn"] if mode else [])
+def test_a_way_on_which_others_can_pose_as_the_database_is_warned_of() -> None:
+    url = "postgresql://etl@db.internal/etl?sslmode=require"
+    config = from_mapping({"database": {"url": url, "allow_weak_tls": True}, "membership": [ENTRY]}, {})
+    finding = only(list(configuration.examine(config, Path("etl.toml"), {}))[1:])
+    assert (finding.subject, finding.verdict) == ("database.url", "warn")
+    assert "sslmode=verify-full" in finding.remedy
+
+
+def test_without_leave_it_is_a_failure_and_nothing_else_is_looked_at(doctor_for: DoctorFor) -> None:
+    found = doctor_for(database={"url": "postgresql://etl@db.internal/etl"}).look()
+    assert verdicts(found) == [("configuration", "fail"), ("database", "warn")]
+    assert "database.allow_weak_tls" in found[0].said
 
 
 # The way to the database
@@ -830,7 +812,7 @@ def test_a_profile_whose_keys_cannot_be_had_fails_once(
     assert found[0].said.startswith("Error when retrieving credentials from custom-process")
 
 
-def test_a_profile_whose_role_is_refused_fails_once(
+def test_a_profile_whose_role_cannot_be_had_fails_once_and_aws_endpoint_url_sends_nobody_elsewhere_for_it(
     doctor: Doctor, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = f"aws_access_key_id = AKIATESTS\naws_secret_access_key = {KEY}\n"
@@ -838,10 +820,12 @@ def test_a_profile_whose_role_is_refused_fails_once(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
     monkeypatch.setenv("AWS_PROFILE", "ours")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint.url)  # botocore's own way there: it is no call of ours
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint.url)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")  # the only way to the real one
     found = aws_checks(doctor)
     assert verdicts(found) == [("credentials", "fail"), ("endpoint", "ok"), ("list", "warn")]
-    assert found[0].said.startswith("AccessDenied: User is not authorized to perform: sts:AssumeRole")
+    assert "Failed to connect to proxy URL" in found[0].said
+    assert ASSUME_ROLE not in endpoint.counts
 
 
 def test_where_credentials_come_from_and_who_we_are_is_told(doctor: Doctor) -> None:
