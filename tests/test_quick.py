@@ -19,8 +19,9 @@ from faults.proxy import Cut, Proxy
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from test_daemon import running
 
-from etl import database, quick, verify, writer
+from etl import database, pace, quick, verify, writer
 from etl.config import Database
 from etl.demo.answers import Answer, Reply, error
 from etl.demo.clock import real_time
@@ -846,3 +847,34 @@ def test_a_sweep_that_is_overtaken_between_its_pages_writes_no_more_and_hides_no
     assert known(two_at_once) == all_jobs(world, membership)
     assert [run["outcome"] for run in runs(two_at_once)] == ["complete", "fenced", "partial", "complete"]
     assert broken_rules(two_at_once) == []
+
+
+# The daemon
+
+
+def test_a_daemon_polls_a_membership_at_every_open_while_it_has_open_jobs(
+    make_etl: MakeEtl, world: World, membership: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etl.daemon._TICK", 0.1)
+    quiet = world.add_membership()
+    job = world.create_job(membership)
+    etl = make_etl(
+        aws=AWS | {"requests_per_second": 1_000},
+        sync=QUICKLY,
+        schedule={"every": "1h", "every_open": "1s"},
+        daemon={"listen": "127.0.0.1:0"},
+    )
+    with running(etl) as daemon:
+
+        def synced(member: Membership) -> list[str]:
+            return [line["kind"] for line in daemon.lines("synced") if line["membership"] == member.id]
+
+        daemon.until(lambda: len(synced(membership)) >= 3, "three syncs of an open job")
+        world.set_status(job, "CREATE_FAILED")
+        daemon.until(lambda: stored(etl, job)["status"] == "CREATE_FAILED", "the end of the job")
+        daemon.until(lambda: len(runs(etl)) == len(daemon.lines("synced")), "the end of the sync")
+        number = len(runs(etl))
+        Event().wait(2.5)
+        assert len(runs(etl)) == number
+        assert (synced(quiet), set(synced(membership)[1:])) == (["full"], {"quick"})
+    pace.share_among(1)  # whoever tests the pace in this process is alone again
