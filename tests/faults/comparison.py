@@ -5,6 +5,7 @@ must have been, in this order, and its true moment must lie in the window that i
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,8 @@ LOST, WRONG, GHOSTS = "jobs lost", "jobs wrong", "ghosts"
 INVENTED, OUTSIDE = "statuses invented or out of order", "true moments outside their windows"
 FALSE_ABSENCE = "false NOT_LISTED"
 FIGURES = (LOST, WRONG, GHOSTS, INVENTED, OUTSIDE, FALSE_ABSENCE)
+PASSING = {LOST, WRONG, GHOSTS}
+"""What another listing may mend: history is never mended."""
 
 Found = tuple[str, str]
 """A figure, and what it counts."""
@@ -57,7 +60,7 @@ def _history(steps: Iterable[Step], history: Iterable[Transition]) -> Iterator[F
             yield INVENTED, f"{after} does not follow {before}"
     if odd := _first_without(steps, history, lambda *_: True):
         yield (FALSE_ABSENCE if odd.to_status == NOT_LISTED else INVENTED), f"{odd} in {history}, of {steps}"
-    elif odd := _first_without(steps, history, _is_in_window):
+    elif odd := _first_without(steps, _sure(history), _is_in_window):
         yield OUTSIDE, f"{odd}, of {steps}"
 
 
@@ -70,6 +73,19 @@ def _first_without(
         if not any(step.status == moved.to_status and fits(step, moved) for step in left):
             return moved
     return None
+
+
+def _sure(history: list[Transition]) -> list[Transition]:
+    """Take back what a window cannot know: until when a status held whose beginning we had to date ourselves.
+
+    That is dated by its transaction, some time after its page was read: another change may lie in between.
+    """
+    found: list[Transition] = []
+    for moved in history:
+        before = found[-1] if found else None
+        is_unsure = before and before.time_basis != "update_time" and moved.not_before == before.changed_time
+        found.append(replace(moved, not_before=before.not_before) if before and is_unsure else moved)
+    return found
 
 
 def _is_in_window(step: Step, moved: Transition) -> bool:

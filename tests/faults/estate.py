@@ -130,7 +130,8 @@ class Estate:
                 payer_account_id=self.random.choice([None, membership.account]),
                 **fields,
             )
-            life = Life(membership, job, is_liar=self.random.random() < _LIARS)
+            is_liar = not self._is_plain(membership) and self.random.random() < _LIARS
+            life = Life(membership, job, is_liar)
             self.lives[job.arn] = life
             self._note(life, *job.truth[-1], job.update_time)
             return life
@@ -234,10 +235,14 @@ class Estate:
             self.edit(self.random.choice(lives))
         elif chance < 0.95:
             self.add_field(self.random.choice(lives))
-        elif chance < 0.975:
+        elif chance < 0.98:
             self.change(self.random.choice(lives), self.random.choice(_ODD))
-        else:
+        elif not self._is_plain(membership):
             self.vanish(self.random.choice(lives), self.random.choice([None, 4, 12]))
+
+    def _is_plain(self, membership: Membership) -> bool:
+        """Tell whether only faults make its listings odd: quick sweeps are for such ones."""
+        return membership is self.memberships[-1]
 
     def _bring_back(self) -> None:
         now = self.world.now()
