@@ -1,4 +1,4 @@
-"""Ways out of this machine: which of them others can watch, or pose as the other end of."""
+"""Ways out of this machine: which of them others can watch, or stand at the other end of in disguise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from deploy.checks.aws import cloudformation, iam
+from deploy.checks.dependencies import dependencies
 from deploy.checks.grafana import grafana
 from deploy.checks.hosts import docker, systemd
 from deploy.checks.kubernetes import helm
@@ -24,5 +25,6 @@ def tell(check: Callable[[], Iterator[str]]) -> bool:
 
 
 if __name__ == "__main__":
-    verdicts = [tell(check) for check in (systemd, docker, iam, cloudformation, helm, prometheus, grafana)]
+    checks = (systemd, docker, iam, cloudformation, helm, prometheus, grafana, dependencies)
+    verdicts = [tell(check) for check in checks]
     sys.exit(not all(verdicts))
