@@ -301,6 +301,14 @@ def test_a_listing_comes_newest_first_as_long_as_no_job_is_newer_than_the_one_be
         assert order.holds is (read == sorted(read, reverse=True))
 
 
+def test_where_all_pages_tell_something_new_the_listing_is_read_once(
+    etl: Etl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    for job in world.jobs(membership):
+        world.edit(job, description="new")
+    assert asked(endpoint, etl.sync, "full") == (10, 0)
+
+
 # History and windows
 
 
@@ -616,6 +624,61 @@ def test_jobs_that_push_others_down_while_it_reads_hide_nothing(
     assert kinds(etl.sync()) == ("complete", "quick")
     assert kinds(etl.sync()) == ("complete", "quick")
     assert known(etl) == all_jobs(world, membership)
+
+
+class Disturbed:
+    """Syncs that are stopped, refused or overrun by new jobs, at random."""
+
+    def __init__(self, etl: Etl, world: World, membership: Membership, endpoint: Endpoint, seed: int) -> None:
+        self._random = Random(seed)  # noqa: S311 - a simulation
+        self._etl = etl
+        self._world = world
+        self._membership = membership
+        self._endpoint = endpoint
+
+    def create(self) -> None:
+        for _ in range(self._random.choice([0, 1, 5, PAGE, 3 * PAGE])):
+            self._world.create_job(self._membership, status=self._random.choice(["ACTIVE", "CREATE_PENDING"]))
+
+    def finish_some(self) -> None:
+        for job in self._world.open_jobs(self._membership):
+            if self._random.random() < 0.5:
+                self._world.set_status(job, "CREATE_FAILED")
+
+    def sync(self) -> SyncReport:
+        self._endpoint.forget_plan()
+        self._endpoint.before_page = None
+        watch: Callable[[Progress], None] = stop_after(1_000)
+        match self._random.choice(["stop", "refuse", "push", "push", "nothing", "nothing"]):
+            case "stop":
+                watch = stop_after(self._random.randint(1, 4))
+            case "refuse":
+                self._endpoint.on(self._nth_page(self._random.randint(1, 5)), error("AccessDeniedException"))
+            case "push":
+                before_page(self._endpoint, self._random.randint(1, 4), self.create)
+        return sync_membership(self._etl.config, self._etl.config.memberships[0], watch)
+
+    @staticmethod
+    def _nth_page(number: int) -> Callable[[Request], bool]:
+        pages = iter(range(1, 10_000))
+        return lambda request: request.operation == LIST and next(pages) == number
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happened_before_a_complete_sweep_leaves_no_job_hidden(
+    etl: Etl, world: World, membership: Membership, endpoint: Endpoint, seed: int
+) -> None:
+    disturbed = Disturbed(etl, world, membership, endpoint, seed)
+    told: list[tuple[str, str]] = []
+    for _ in range(15):
+        disturbed.create()
+        disturbed.finish_some()
+        before = all_jobs(world, membership)
+        told.append(kinds(disturbed.sync()))
+        if told[-1][0] == "complete":
+            assert before <= known(etl)
+    assert {("complete", "full"), ("complete", "quick")} < set(told)
+    assert broken_rules(etl) == []
 
 
 # Oddities that turn it into a full one
