@@ -352,6 +352,35 @@ def test_trained_models_are_listed_in_pages(world: World, membership: Membership
     assert models[0]["trainedModelArn"] == membership.arn_of("trained-model", "a")
 
 
+def test_a_trained_model_is_listed_once_and_its_versions_by_themselves(
+    world: World, membership: Membership, client: Any
+) -> None:
+    versions = [f"00000000-0000-4000-8000-00000000000{digit}" for digit in range(3)]
+    for version in versions:
+        world.add_trained_model(membership, "a", version_identifier=version)
+    world.add_trained_model(membership, "b")
+    models = client.list_trained_models(membershipIdentifier=membership.id)["trainedModels"]
+    assert [(model["name"], model.get("versionIdentifier")) for model in models] == [
+        ("a", versions[2]),
+        ("b", None),
+    ]
+    pages = client.get_paginator("list_trained_model_versions").paginate(
+        membershipIdentifier=membership.id,
+        trainedModelArn=models[0]["trainedModelArn"],
+        PaginationConfig={"PageSize": 2},
+    )
+    assert [model["versionIdentifier"] for page in pages for model in page["trainedModels"]] == versions
+
+
+def test_a_trained_model_that_is_not_there_has_no_versions(membership: Membership, client: Any) -> None:
+    arn = membership.arn_of("trained-model", "none")
+    ask = client.list_trained_model_versions
+    assert refusal(lambda: ask(membershipIdentifier=membership.id, trainedModelArn=arn)) == (
+        "ResourceNotFoundException",
+        404,
+    )
+
+
 # Refusals
 
 

@@ -396,6 +396,27 @@ def test_the_history_is_that_of_full_sweeps_and_its_windows_are_as_narrow_and_ho
     assert broken_rules(etl) == broken_rules(twin) == []
 
 
+def test_the_views_take_a_quick_sweep_for_a_witness_of_open_jobs_alone(
+    etl: Etl, world: World, membership: Membership
+) -> None:
+    job = world.create_job(membership, status="CREATE_IN_PROGRESS")
+    done = world.jobs(membership)[50]
+    for _ in range(3):
+        assert kinds(etl.sync()) == ("complete", "quick")
+    first, *_, latest = runs(etl)
+    lower = "SELECT seconds_lower FROM cleanrooms.status_durations WHERE job_arn = :arn"
+    for each, witness in ((job, latest), (done, first)):
+        [told] = etl.query(lower, arn=each.arn)
+        surely = (witness["started_at"] - each.update_time).total_seconds()
+        assert told["seconds_lower"] == pytest.approx(surely, abs=1e-3)
+    [fresh] = etl.query("SELECT * FROM cleanrooms.sync_freshness")
+    assert (fresh["state"], fresh["last_complete_at"], fresh["last_full_at"]) == (
+        "ok",
+        latest["started_at"],
+        first["started_at"],
+    )
+
+
 # What forbids a quick sweep
 
 
