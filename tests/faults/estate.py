@@ -75,6 +75,11 @@ class Life:
         return self.steps[-1].status == NOT_LISTED
 
     @property
+    def was_gone(self) -> bool:
+        """Whether it ever was: which of its states came before that a listing does not tell."""
+        return any(step.status == NOT_LISTED for step in self.steps)
+
+    @property
     def status(self) -> str:
         return self.steps[-1].status
 
@@ -119,6 +124,16 @@ class Estate:
         with self._lock:
             return [self.lives[job.arn] for job in self.world.jobs(membership)]
 
+    @property
+    def plain(self) -> Membership:
+        """The one whose listings only faults make odd: quick sweeps are for such ones."""
+        return self.memberships[-1]
+
+    @property
+    def closed(self) -> Membership:
+        """The one whose single jobs nobody may ask for."""
+        return self.memberships[0]
+
     # What happens to jobs
 
     def create(self, membership: Membership, **fields: Any) -> Life:
@@ -130,18 +145,18 @@ class Estate:
                 payer_account_id=self.random.choice([None, membership.account]),
                 **fields,
             )
-            is_liar = not self._is_plain(membership) and self.random.random() < _LIARS
+            is_liar = membership is not self.plain and self.random.random() < _LIARS
             life = Life(membership, job, is_liar)
             self.lives[job.arn] = life
             self._note(life, *job.truth[-1], job.update_time)
             return life
 
-    def change(self, life: Life, status: str) -> None:
+    def change(self, life: Life, status: str, told: datetime | None = None) -> None:
         """Let a job take a status, and AWS say when, be it true or not."""
         with self._lock:
             if status == life.status:
                 return
-            self.world.set_status(life.job, status, update_time=self._told(life))
+            self.world.set_status(life.job, status, update_time=told or self._told(life))
             self._note(life, *life.job.truth[-1], life.job.update_time)
 
     def edit(self, life: Life) -> None:
@@ -184,7 +199,7 @@ class Estate:
     def view(self, life: Life, moment: datetime) -> bytes | None:
         """A job as it was at a moment, if it may be shown so once more; None: it was not there yet."""
         with self._lock:
-            if life.is_liar or life.views[-1].since <= moment or not life.views_left:
+            if life.is_liar or life.was_gone or life.views[-1].since <= moment or not life.views_left:
                 return life.job.rendered()
             life.views_left -= 1
             seen = [view.item for view in life.views if view.since <= moment]
@@ -198,8 +213,7 @@ class Estate:
         if not life.is_liar:
             return None
         hours = timedelta(hours=self.random.uniform(6, 12))
-        lies = (life.job.update_time, life.job.create_time - hours, self.world.now() + hours, None)
-        return self.random.choice(lies)
+        return self.random.choice([life.job.update_time, before_all(life), self.world.now() + hours, None])
 
     def _note(self, life: Life, status: str, moment: datetime, told: datetime | None = None) -> None:
         life.steps.append(Step(status, _whole_milliseconds(moment), told or _whole_milliseconds(moment)))
@@ -237,12 +251,8 @@ class Estate:
             self.add_field(self.random.choice(lives))
         elif chance < 0.98:
             self.change(self.random.choice(lives), self.random.choice(_ODD))
-        elif not self._is_plain(membership):
+        elif membership is not self.plain:
             self.vanish(self.random.choice(lives), self.random.choice([None, 4, 12]))
-
-    def _is_plain(self, membership: Membership) -> bool:
-        """Tell whether only faults make its listings odd: quick sweeps are for such ones."""
-        return membership is self.memberships[-1]
 
     def _bring_back(self) -> None:
         now = self.world.now()
@@ -257,6 +267,11 @@ class Estate:
 
     def _due(self, now: datetime) -> Iterator[Life]:
         yield from [life for life in self.lives.values() if life.returns_at and life.returns_at <= now]
+
+
+def before_all(life: Life) -> datetime:
+    """A moment, each time another one, before all that AWS has said of a job so far."""
+    return min(life.job.create_time, *(step.told for step in life.steps)) - timedelta(hours=1)
 
 
 def _whole_milliseconds(moment: datetime) -> datetime:

@@ -11,8 +11,9 @@ DURING, AFTER = "invariant violations during", "invariant violations after"
 VIEWS = "views that show something else"
 REWRITTEN = "rows rewritten without a change"
 FAULTS, DEAD = "faults of the program", "workers that ended by themselves"
+LATE = "changes known too late"
 FAILED = "syncs that failed in the quiet"
-WRONG = (*comparison.FIGURES, DURING, AFTER, VIEWS, REWRITTEN, FAULTS, DEAD, FAILED)
+WRONG = (*comparison.FIGURES, DURING, AFTER, VIEWS, REWRITTEN, FAULTS, DEAD, FAILED, LATE)
 
 _EXAMPLES = 5
 _LONGEST = 1_500  # characters of an example

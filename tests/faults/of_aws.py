@@ -14,7 +14,7 @@ from faults.scene import Scene
 from faults.weather import LIST, TOKEN, Page, Whim, detour
 
 HOUR = timedelta(hours=1)
-_LAG = 2 * SECOND  # of a replica
+_LAG = (2, 20)  # seconds of a replica
 
 Make = Callable[[], Answer]
 
@@ -64,6 +64,18 @@ def server_errors(scene: Scene, random: Random) -> Iterator[None]:
 @kind(0.5, 2)
 def access_denied(scene: Scene, random: Random) -> Iterator[None]:
     with scene.weather.under(_some(random, 0.5, lambda: answers.error("AccessDeniedException"))):
+        yield
+
+
+@kind(4, 8)
+def all_pages_but_the_first_are_refused(scene: Scene, random: Random) -> Iterator[None]:
+    """So many partial listings in a row that a job would be gone, were they complete."""
+    del random
+
+    def whim(request: Request) -> Answer | None:
+        return answers.error("AccessDeniedException") if TOKEN in request.query else None
+
+    with scene.weather.under(whim):
         yield
 
 
@@ -238,8 +250,10 @@ def jobs_inserted_and_vanishing_while_paging(scene: Scene, random: Random) -> It
 
 @kind(1, 3)
 def mixed_replicas(scene: Scene, random: Random) -> Iterator[None]:
+    lag = random.uniform(*_LAG) * SECOND
+
     def change(_: Request, page: Page) -> None:
-        moment = scene.estate.world.now() - _LAG
+        moment = scene.estate.world.now() - lag
         arns = [item.get("trainedModelInferenceJobArn") for item in page[LIST] if isinstance(item, dict)]
         lives = [scene.estate.lives[arn] for arn in arns if arn in scene.estate.lives]
         seen = [scene.estate.view(life, moment) for life in lives]

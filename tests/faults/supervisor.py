@@ -19,6 +19,7 @@ from etl import database, verify
 from etl.database import DatabaseError
 from faults import comparison, figures, of_aws, of_database, of_workers, scene
 from faults.comparison import Found
+from faults.estate import FOLLOWING, before_all
 from faults.figures import Figures
 from faults.kinds import KINDS, Kind
 from faults.scene import Scene
@@ -31,7 +32,8 @@ _FAULTS_BETWEEN_LULLS = 8
 _AT_ONCE = 4
 _LOOK = 4.0  # seconds between two looks at the invariants
 _CONVERGED = 240.0  # seconds after which what is not there never comes
-_LAST_SWEEPS = 3
+_LAST_SWEEPS = 2
+_UNTIL_GONE = 4  # sweeps, where AWS may not be asked for the job
 
 
 @dataclass
@@ -145,6 +147,8 @@ class _Supervisor:
         self.figures.add(found)
         self.figures.others["seconds to converge"] = round(time.monotonic() - began, 1)
         self._sweep_once_more()
+        self._look_at_views()
+        self._last_words()
         self._conclude()
 
     @staticmethod
@@ -176,6 +180,44 @@ class _Supervisor:
         after = self._row_versions()
         self.figures.add((figures.REWRITTEN, arn) for arn, version in after.items() if before.get(arn) != version)
 
+    def _look_at_views(self) -> None:
+        members = [membership.id for membership in self._scene.estate.memberships]
+        with database.connect(self._scene.server.owner_url) as connection:
+            try:
+                Analyst(connection, members).check()
+            except AssertionError as error:
+                self.figures.add([(figures.VIEWS, str(error))])
+
+    def _last_words(self) -> None:
+        """Let some more happen, and claim that so many sweeps are enough to know of it."""
+        estate = self._scene.estate
+        lives = [life for membership in estate.memberships for life in estate.listed(membership)]
+        for life in lives[::3]:
+            if not life.is_liar:
+                estate.edit(life)
+        for life in lives[::5]:
+            estate.change(life, "CANCEL_FAILED", told=life.job.update_time if life.is_liar else None)
+        self._claim_known("an equal updateTime", sweeps=1)
+        for life in lives[::7]:
+            if life.is_liar:
+                estate.change(life, "CREATE_FAILED", told=before_all(life))
+            else:
+                estate.vanish(life, seconds=None)
+        self._claim_known("an older updateTime, and a job that is gone", sweeps=_UNTIL_GONE)
+        self._scene.full_every = "1h"
+        self._scene.configure()
+        self._claim_known("nothing", sweeps=1)
+        for life in estate.listed(estate.plain):
+            for status in FOLLOWING.get(life.status, ())[:1]:
+                estate.change(life, status)
+        estate.create(estate.plain)
+        self._claim_known("an open job, and a new one", sweeps=1)
+
+    def _claim_known(self, what: str, sweeps: int) -> None:
+        for _ in range(sweeps):
+            self._scene.workers.sync()
+        self.figures.add((figures.LATE, f"{what}: {figure}, {one}") for figure, one in self._compare())
+
     def _row_versions(self) -> dict[str, str]:
         with self._scene.server.session() as session:
             return dict(session.execute("SELECT job_arn, xmin::text FROM cleanrooms_etl.inference_job").fetchall())
@@ -183,12 +225,6 @@ class _Supervisor:
     def _conclude(self) -> None:
         self.figures.add((figures.AFTER, what) for what in self._broken())
         self.figures.add((figures.FAULTS, what) for what in self._scene.workers.faults())
-        with database.connect(self._scene.server.owner_url) as connection:
-            members = [membership.id for membership in self._scene.estate.memberships]
-            try:
-                Analyst(connection, members).check()
-            except AssertionError as error:
-                self.figures.add([(figures.VIEWS, str(error))])
         with self._scene.server.session() as session:
             runs = session.execute(_RUNS).fetchall()
             completed = [row[0] for row in session.execute(_COMPLETED).fetchall()]

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from etl.demo.answers import Answer, Reply, normal
+from etl.demo.answers import Answer, Reply, error, normal
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
-from etl.demo.request import JOBS, Request
+from etl.demo.request import JOB, JOBS, Request
 from faults.estate import Estate
 
 Whim = Callable[[Request], Answer | None]
@@ -64,6 +64,8 @@ class Weather:
         return self._endpoint.reply(replace(request, query=others | ({TOKEN: own} if own else {})))
 
     def _answer(self, request: Request) -> Answer:
+        if request.operation == JOB and request.membership == self._estate.closed.id:
+            return error("AccessDeniedException")
         for whim in self._whims.copy():
             if (answer := whim(request)) is not None:
                 return answer
