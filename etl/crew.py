@@ -31,6 +31,12 @@ class FaultError(Exception):
     """A fault of this program, met in a process of the crew; its text is the traceback."""
 
 
+class _Task(NamedTuple):
+    config: Config
+    membership: Membership
+    full: bool
+
+
 class _Fault(NamedTuple):
     traceback: str
 
@@ -98,14 +104,14 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         self._ends.close()
 
-    def sync(self, config: Config, membership: Membership, watch: Watcher) -> SyncReport:
+    def sync(self, config: Config, membership: Membership, watch: Watcher, *, full: bool = False) -> SyncReport:
         """Do what `sync_membership` does, in the process that has least to do; waits until one can take it up."""
         taken = self._take()
         if taken is None:
             return _lost(membership, "all processes that sync have ended")
         mate, line = taken
         try:
-            result = _perform(line, _limited(config, mate.requests), membership, watch)
+            result = _perform(line, _Task(_limited(config, mate.requests), membership, full), watch)
         except (EOFError, OSError):
             return _lost(membership, self._write_off(mate))
         self._give_back(mate, line)
@@ -165,9 +171,9 @@ def _limited(config: Config, requests: int) -> Config:
     return config.model_copy(update={"aws": config.aws.model_copy(update={"max_concurrency": requests})})
 
 
-def _perform(line: Connection, config: Config, membership: Membership, watch: Watcher) -> SyncReport | _Fault:
+def _perform(line: Connection, task: _Task, watch: Watcher) -> SyncReport | _Fault:
     """Have a membership synced at the other end; raises `EOFError` or `OSError` where that is lost."""
-    line.send((config, membership))
+    line.send(task)
     while isinstance(message := line.recv(), Progress):
         line.send(_verdict(watch, message))
     result: SyncReport | _Fault = message
@@ -209,13 +215,12 @@ def _work(lines: Sequence[Connection]) -> None:
 def _serve(line: Connection) -> None:
     with suppress(EOFError, OSError):
         while True:
-            config, membership = line.recv()
-            line.send(_result(line, config, membership))
+            line.send(_result(line, line.recv()))
 
 
-def _result(line: Connection, config: Config, membership: Membership) -> SyncReport | _Fault:
+def _result(line: Connection, task: _Task) -> SyncReport | _Fault:
     try:
-        return sync_membership(config, membership, _watcher(line))
+        return sync_membership(task.config, task.membership, _watcher(line), full=task.full)
     except BaseException:  # noqa: BLE001 - it is raised where the sync was asked for
         return _Fault(traceback.format_exc())
 

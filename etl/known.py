@@ -47,14 +47,23 @@ def by_digest(connection: Connection, run: Run, digests: Sequence[str]) -> Known
     return Known(*rows.one())
 
 
-# The digests travel as one array literal: a parameter each would cost more than the lookup.
-_BY_DIGEST = text(
-    "SELECT array_agg(job.job_key ORDER BY asked.place), array_agg(job.created ORDER BY asked.place)"  # noqa: S608 - our own table
-    " FROM unnest(CAST(:digests AS uuid[])) WITH ORDINALITY AS asked (digest, place)"
-    " LEFT JOIN LATERAL (SELECT job_key, CAST(date_part('epoch', create_time) * 1000000 AS bigint) AS created"
-    f" FROM {inference_job.fullname}"
-    " WHERE membership_key = :membership_key AND digest = asked.digest LIMIT 1) AS job ON true"
-)
+# The digests travel as one array literal: a parameter each would cost more than the lookup. No index serves +
+# 0, and so only the one by digest is left: of a membership that its statistics do not know yet the planner
+# takes any other for as good, and a first sync of 20,000 jobs took 48 s instead of 1. Sorted once, for both
+# arrays, it takes a third less time.
+_BY_DIGEST = text(f"""
+    SELECT array_agg(job_key), array_agg(created)
+    FROM (
+        SELECT job.job_key, CAST(date_part('epoch', job.create_time) * 1000000 AS bigint) AS created
+        FROM unnest(CAST(:digests AS uuid[])) WITH ORDINALITY AS asked (digest, place)
+        LEFT JOIN LATERAL (
+            SELECT job_key, create_time FROM {inference_job.fullname}
+            WHERE digest = asked.digest AND membership_key + 0 = :membership_key
+            LIMIT 1
+        ) AS job ON true
+        ORDER BY asked.place
+    ) AS found
+""")  # noqa: S608 - the name of our own table
 
 
 def open_keys(connection: Connection, run: Run, scope: Scope) -> set[int]:

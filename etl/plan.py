@@ -55,12 +55,13 @@ def are_few(parts: Sequence[Part], expected_pages: int, at_once: int) -> bool:
 
 
 def parts(
-    models: Iterable[str], shares: Sequence[Share], versions_of: Callable[[str], Iterable[str | None]]
+    models: Iterable[str], shares: Sequence[Share], versions_of: Callable[[str], Iterable[str]]
 ) -> list[Part]:
     """Return the listings that together show each job of the `models`, and of those whose jobs are stored.
 
     A model that holds more than half of the jobs is split by version, if each of its jobs names one: no filter
-    shows those that name none. `versions_of` tells AWS's versions of a model, the stored ones are added.
+    shows those that name none. `versions_of` tells AWS's versions of a model, none where it does not tell; those
+    stored are added.
     """
     stored: defaultdict[str, dict[str | None, int]] = defaultdict(dict)
     for share in shares:
@@ -69,9 +70,8 @@ def parts(
     found: list[Part] = []
     for model in dict.fromkeys([*stored, *models]):
         versions = stored.get(model, {})
-        if sum(versions.values()) > half and len(versions) > 1 and None not in versions:
-            every = dict.fromkeys([*versions, *versions_of(model)])
-            found += [Part(model, version) for version in every if version]
-        else:
-            found.append(Part(model))
+        is_big = sum(versions.values()) > half and len(versions) > 1 and None not in versions
+        told = list(versions_of(model)) if is_big else []
+        every = dict.fromkeys([*versions, *told]) if told else [None]
+        found += [Part(model, version) for version in every]
     return found

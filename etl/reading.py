@@ -82,9 +82,10 @@ class Reading:
         """Return the ARNs of the membership's trained models."""
         return [model.arn for model in self._answer(self._listings[0].models)]
 
-    def versions(self, model_arn: str) -> list[str | None]:
+    def versions(self, model_arn: str) -> list[str]:
         """Return the versions of a trained model."""
-        return [model.version for model in self._answer(lambda: self._listings[0].versions(model_arn))]
+        told = self._answer(lambda: self._listings[0].versions(model_arn))
+        return [model.version for model in told if model.version]
 
     def of_single_jobs(self, answers: Callable[[source.Listing], Iterable[T]]) -> Iterator[T | None]:
         """Yield what is asked of single jobs, one after the other."""

@@ -119,10 +119,12 @@ def _step(decided: Select[Any], name: str) -> CTE:
 
 def _compared() -> CTE:
     """Put each staged job beside the stored one, and say what differs."""
-    # One index probe a staged job: left to choose, the planner reads the whole membership for each batch.
+    # One index probe a staged job: left to choose, the planner reads the whole membership for each batch, or
+    # for each job of one that its statistics do not know yet. No index serves + 0, so that only the one by
+    # ARN is left.
     stored = (
         select(inference_job)
-        .where(inference_job.c.membership_key == _owner, inference_job.c.job_arn == staged_job.c.job_arn)
+        .where(inference_job.c.job_arn == staged_job.c.job_arn, inference_job.c.membership_key + 0 == _owner)
         .limit(1)
         .lateral("stored")
     )

@@ -228,11 +228,17 @@ class Syncing:
             return []
         shares = self._writer.read(lambda connection: known.shares(connection, self._run))
         try:
-            parts = plan.parts(self._reading.models(), shares, self._reading.versions)
+            parts = plan.parts(self._reading.models(), shares, self._versions)
         except source.SourceError:  # most likely not permitted: without the models there is nothing to split by
             return []
         pages = self._run.expected_jobs // self._page_size
         return parts if plan.are_few(parts, pages, self._reading.wait.at_once) else []
+
+    def _versions(self, model_arn: str) -> list[str]:
+        try:
+            return self._reading.versions(model_arn)
+        except source.SourceError:  # as above
+            return []
 
     def _may_be_split(self) -> bool:
         """Tell whether nobody needs an unsplit one, which alone tells what is missing, or of an unknown model."""

@@ -45,15 +45,17 @@ def sweep(
     executor: Executor,
     watch: Watcher | None = None,
     sync: Sync = sync_membership,
+    *,
+    full: bool = False,
 ) -> Iterator[SyncReport]:
     """Sync the memberships on `executor`, and yield each one's report as it ends.
 
     The work is handed over as plain values, so the executor may be of threads or of processes, here or elsewhere;
-    only a watcher ties it to this process. Another `sync` has it done by others (`etl.crew`). A fault of this
-    program flies once the others have ended.
+    only a watcher ties it to this process. Another `sync` has it done by others (`etl.crew`). `full` asks for full
+    listings where quick sweeps would do. A fault of this program flies once the others have ended.
     """
     watched = () if watch is None else (watch,)
-    futures = [executor.submit(sync, config, membership, *watched) for membership in memberships]
+    futures = [executor.submit(sync, config, membership, *watched, full=full) for membership in memberships]
     faults: list[BaseException] = []
     for future in as_completed(futures):
         fault = future.exception()

@@ -209,7 +209,7 @@ inference_job = Table(
         use_alter=True,
     ),
     UniqueConstraint("job_arn", "membership_key"),  # in this order it serves who asks for one job, too
-    Index(None, "membership_key", "digest"),
+    Index(None, "digest"),
     Index("ix_inference_job_stale", "membership_key", postgresql_where=text("stale_runs > 0")),
     Index(None, "membership_key", "create_time"),
     # By the digest of the ARN: by itself it would make the index seven times as large.

@@ -220,6 +220,7 @@ def test_sync_says_in_json_what_it_did(cli: Cli, world: World, clock: Clock, mem
         "membership_id": membership.id,
         "outcome": "complete",
         "run_id": 2,
+        "kind": "full",
         "pages": 1,
         "api_calls": 1,
         "retries": 0,
@@ -251,6 +252,19 @@ def test_sync_says_it_in_text_when_asked(cli: Cli, world: World, membership: Mem
     )
     assert re.fullmatch(f"{membership.id}  {pattern}", said.out)
     assert (said.code, said.err) == (0, "")
+
+
+def test_a_sync_is_quick_where_that_is_enough_unless_asked_to_be_full(
+    cli: Cli, world: World, membership: Membership
+) -> None:
+    for number in range(500):
+        world.create_job(membership, name=f"job {number}", status="ACTIVE")
+    assert cli.run("sync").objects[0]["kind"] == "full"
+    (quick,) = cli.run("sync").objects
+    assert (quick["kind"], quick["api_calls"]) == ("quick", 1)
+    (full,) = cli.run("sync", "--full").objects
+    assert (full["kind"], full["api_calls"]) == ("full", 5)
+    assert "  complete  quick  1 page  100 listed  " in cli.run("sync", "--text").out
 
 
 def test_sync_says_what_else_happened_only_where_it_did(cli: Cli, world: World, membership: Membership) -> None:
@@ -313,7 +327,7 @@ def test_on_a_terminal_a_bar_goes_and_a_line_stays(long: Cli, endpoint: Endpoint
     assert "━" in written
     assert re.search(r"\d+/\?", written)
     assert [line.split()[:4] for line in screen(written)] == [[membership.id, "complete", "40", "pages"]]
-    assert re.search(rf"\d+/{PAGES}\b", long.run_on_terminal("sync")[1])
+    assert re.search(rf"\d+/{PAGES}\b", long.run_on_terminal("sync", "--full")[1])
 
 
 def test_on_a_terminal_the_lines_of_several_memberships_stand_above_their_bars(
@@ -758,7 +772,10 @@ def test_status_shows_each_membership_and_that_it_is_fresh(
 def test_status_fails_while_a_membership_is_late(cli: Cli, make_etl: MakeEtl) -> None:
     etl = make_etl()
     etl.sync()
-    etl.execute("UPDATE cleanrooms_etl.membership SET listed_at = listed_at - interval '1 hour'")
+    etl.execute(
+        "UPDATE cleanrooms_etl.membership"
+        " SET listed_at = now() - interval '1 hour', open_listed_at = now() - interval '1 hour'"
+    )
     said = cli.run("status")
     assert (said.code, said.objects[0]["state"]) == (1, "late")
     [complaint] = said.complaints

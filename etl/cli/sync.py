@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 @click.command()
 @with_options
 @click.option("--membership", "ids", multiple=True, metavar="ID", help="Sync this membership only; repeatable.")
-@click.option("--full", is_flag=True, help="Ask for complete listings (as every sync is today).")
+@click.option("--full", is_flag=True, help="List everything, where a quick sweep would do.")
 @click.option("--quiet", is_flag=True, help="Print nothing of memberships in which nothing changed or failed.")
 def sync(file: Path | None, as_json: bool | None, ids: tuple[str, ...], full: bool, quiet: bool) -> None:
     """Sync the configured memberships once.
+
+    A sweep is quick where that is enough: it reads the newest jobs and sees every open one. Each `full_every`, and
+    with --full, all jobs are listed.
 
     Prints a line for each membership. Exits with 0 if all were synced, or are just being synced by another
     worker (busy); with 1 if any was not, or not wholly. Ctrl-C stops at the next page and keeps what was read;
@@ -37,7 +40,6 @@ def sync(file: Path | None, as_json: bool | None, ids: tuple[str, ...], full: bo
     For cron: with --quiet, output means that a job is new, changed, gone, unreadable or of an unknown status, or
     that something failed.
     """
-    del full  # every listing is complete so far
     signals = Signals()
     with imports.kept():
         from etl import crew
@@ -55,7 +57,7 @@ def sync(file: Path | None, as_json: bool | None, ids: tuple[str, ...], full: bo
         console.progress(wanted=not quiet) as advance,
         ThreadPoolExecutor(config.aws.max_concurrency) as executor,
     ):
-        for report in sweep(config, memberships, executor, _watcher(signals, advance), sync_one):
+        for report in sweep(config, memberships, executor, _watcher(signals, advance), sync_one, full=full):
             are_fine &= report.is_fine
             if _never_began(report):
                 not_begun += 1
@@ -91,7 +93,8 @@ def is_news(report: "SyncReport") -> bool:
 def _show(console: Console, report: "SyncReport") -> None:
     counts = report.counts
     shown = (
-        f"{report.membership_id}  {report.outcome:<8}  {counts.pages:,} page{'s' * (counts.pages != 1)}"
+        f"{report.membership_id}  {report.outcome:<8}{'  quick' * (report.kind == 'quick')}"
+        f"  {counts.pages:,} page{'s' * (counts.pages != 1)}"
         f"  {counts.jobs_listed:,} listed"
         f"  {counts.jobs_new:,} new  {counts.jobs_changed:,} changed  {counts.transitions:,} transitions"
         f"  {counts.jobs_unchanged:,} unchanged"

@@ -173,7 +173,7 @@ def _sections(facts: Facts) -> list[Section]:
         Section(
             "freshness",
             "How fresh this is",
-            "As it was when this page was made, whatever the period. Late: the last complete listing is older than"
+            "As it was when this page was made, whatever the period. Late: the last complete sweep is older than"
             " twice its interval. Failing: the latest syncs were not complete." + _more_memberships(facts),
             (),
             [tables.freshness(facts)],
