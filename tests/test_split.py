@@ -330,7 +330,9 @@ def test_where_filters_are_ignored_all_is_told_once_for_each_and_stored_once(
 # Listings that end early
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "InternalServiceException"])
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "ResourceNotFoundException", "InternalServiceException"]
+)
 def test_a_part_that_breaks_off_makes_the_run_partial_and_the_next_one_whole(
     etl: Etl, world: World, membership: Membership, models: list[TrainedModel], endpoint: Endpoint, code: str
 ) -> None:
