@@ -1,8 +1,9 @@
 """Clients of AWS: one for each role and Region, shared by threads; each request counted and in its turn."""
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -68,9 +69,28 @@ def _slots(number: int) -> threading.Semaphore:
     return threading.Semaphore(number)
 
 
-def in_flight(aws: Aws) -> threading.Semaphore:
-    """Return what lets no more than `max_concurrency` requests of this process be under way, over all clients."""
-    return _slots(aws.max_concurrency)
+class Slot:
+    """Lets no more than `max_concurrency` requests of this process be under way, over all clients.
+
+    A context manager of one request at a time; one that hangs can be left behind, and its place given away.
+    """
+
+    def __init__(self, aws: Aws) -> None:
+        self._slots = _slots(aws.max_concurrency)
+        self._held: deque[None] = deque()  # whoever pops gives the place back: the request or who leaves it behind
+
+    def __enter__(self) -> None:
+        self._slots.acquire()
+        self._held.append(None)
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the place of the request that is under way, if there is one, to another."""
+        with suppress(IndexError):
+            self._held.pop()
+            self._slots.release()
 
 
 def _count_call(parsed_response: dict[str, Any] | None, **_: object) -> None:

@@ -104,9 +104,14 @@ class Reading:
     def _awaited(self, arriving: Generator[T | None, None, None]) -> Iterator[T | None]:
         waited = 0.0
         with closing(arriving):
-            for answer in arriving:
-                self._look_up()
-                waited = waited + _PATIENCE if answer is None else 0
-                if waited > self._deadline:
-                    raise source.SourceError("NoProgress", f"AWS gave no answer within {self._deadline:.0f} s")
-                yield answer
+            try:
+                for answer in arriving:
+                    waited = waited + _PATIENCE if answer is None else 0
+                    self._look_up()
+                    if waited > self._deadline:
+                        raise source.SourceError("NoProgress", f"AWS gave no answer within {self._deadline:.0f} s")
+                    yield answer
+            finally:
+                if waited:  # what hangs may hang for ever
+                    for listing in self._listings:
+                        listing.leave()

@@ -200,10 +200,16 @@ class Syncing:
 
     def _list(self) -> bool:
         """Read and settle a full listing, or what is left of it; return whether all of its items could be read."""
-        self._settle(self._pages())
-        if self._is_split and self._writer.read(self._is_any_missing):
-            self._settle(self._reading.from_the_start())
+        try:
+            self._settle(self._pages())
+            is_enough = not self._is_split or not self._writer.read(self._is_any_missing)
+        except source.SourceError:  # of a part, perhaps: its model may not be there any more
+            if not self._is_split:
+                raise
+            is_enough = False
+        if not is_enough:
             self._is_split = False
+            self._settle(self._reading.from_the_start())
         self._count_up()
         return not self.counts.jobs_rejected
 
@@ -253,8 +259,9 @@ class Syncing:
         """Store what the pages tell that is not yet known; if they break off, what they told before."""
         for told in self._told(self._batches(pages)):
             self._store(told)
-        if self._interruption:
-            raise self._interruption
+        interruption, self._interruption = self._interruption, None
+        if interruption:
+            raise interruption
 
     def _batches(self, pages: Iterator[Page | None]) -> Iterator[Batch]:
         batch = Batch()

@@ -74,6 +74,13 @@ class Listing:
     wait: float = 0.0
     """Seconds for which the last answer was waited, without what this machine had to compute for it."""
 
+    def __post_init__(self) -> None:
+        self._slot = clients.Slot(self.aws)
+
+    def leave(self) -> None:
+        """Leave behind the request that is under way: it no longer counts among those that are."""
+        self._slot.leave()
+
     def pages(self) -> Iterator[list[bytes]]:
         """Yield each page's raw items until AWS says that there are no more; raises `SourceError`.
 
@@ -172,7 +179,7 @@ class Listing:
         try:
             with clients.counted(self.calls):
                 client = clients.client(self.aws, self.membership)
-                with clients.in_flight(self.aws), self._timed():
+                with self._slot, self._timed():
                     response: dict[str, Any] = getattr(client, method)(**request)
             return wire.taken(response)
         except ClientError as error:

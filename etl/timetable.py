@@ -35,7 +35,7 @@ def next_due(
     if not has_open or schedule.every_open is None:
         return regular
     sooner = _first(_at_each(schedule.every_open, membership_id), started, now)
-    return min(regular, sooner)
+    return regular._replace(at=min(regular.at, sooner.at))
 
 
 def _first(following: Callable[[datetime], datetime], started: datetime, now: datetime) -> Appointment:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl import database, plan, sweep, verify
-from etl.demo.answers import Answer, Reply, error
+from etl.demo.answers import Answer, Reply, error, slow
 from etl.demo.clock import real_time
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership, TrainedModel
@@ -333,27 +333,28 @@ def test_where_filters_are_ignored_all_is_told_once_for_each_and_stored_once(
 @pytest.mark.parametrize(
     "code", ["AccessDeniedException", "ResourceNotFoundException", "InternalServiceException"]
 )
-def test_a_part_that_breaks_off_makes_the_run_partial_and_the_next_one_whole(
+def test_where_a_part_breaks_off_the_same_run_reads_the_whole(
     etl: Etl, world: World, membership: Membership, models: list[TrainedModel], endpoint: Endpoint, code: str
 ) -> None:
     endpoint.on(lambda request: of(models[3])(request) and "nextToken" in request.query, error(code), times=5)
     report = etl.sync()
-    assert report.outcome == "partial"
-    assert report.counts.jobs_new == len(known(etl)) < 100
-    assert listed(etl)["listed_at"] is None
-    endpoint.forget_plan()
-    assert asked(endpoint, etl.sync)
+    assert report.outcome == "complete"
     assert known(etl) == all_jobs(world, membership)
+    assert listed(etl)["unsplit_at"] == listed(etl)["listed_at"]
     assert broken_rules(etl) == []
 
 
-def test_a_part_that_was_stored_and_breaks_off_concludes_nothing(
+def test_where_all_breaks_off_the_run_is_partial_and_concludes_nothing(
     etl: Etl, world: World, membership: Membership, models: list[TrainedModel], endpoint: Endpoint
 ) -> None:
     etl.sync()
     for job in world.jobs(membership)[:30]:
         world.remove(membership, job)
     endpoint.on(of(models[3]), error("AccessDeniedException"))
+    endpoint.on(
+        lambda request: "nextToken" in request.query and "trainedModelArn" not in request.query,
+        error("AccessDeniedException"),
+    )
     assert sync_full(etl).outcome == "partial"
     assert {row["absent_listings"] for row in etl.query("SELECT * FROM cleanrooms_etl.inference_job")} == {0}
     assert asked(endpoint, etl.sync) == {(None, None): 7}
@@ -376,6 +377,16 @@ def test_a_stop_while_several_read_leaves_no_thread_behind(etl: Etl, endpoint: E
     asked_before = len(endpoint.requests)
     assert any(readers() == 0 or Event().wait(0.02) for _ in range(int(PATIENCE / 0.02)))
     assert len(endpoint.requests) - asked_before <= AT_ONCE
+
+
+def test_a_request_that_hangs_keeps_nobody_else_from_asking(
+    make_etl: MakeEtl, models: list[TrainedModel], endpoint: Endpoint
+) -> None:
+    assert models
+    etl = make_etl(aws={"page_size": PAGE, "max_concurrency": 1}, sync={"deadline": "1s"})
+    endpoint.on(LIST, slow(PATIENCE))
+    assert etl.sync().error_class == "NoProgress"
+    assert etl.sync().outcome == "complete"
 
 
 # Worlds that move meanwhile
