@@ -3,7 +3,7 @@
 from functools import cache
 
 import botocore.session
-from botocore.loaders import Loader
+from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
 
@@ -16,12 +16,11 @@ def new_session(region: str) -> Session:
     session = botocore.session.get_session()
     session.set_config_variable("region", region)
     session.set_config_variable("ignore_configured_endpoint_urls", True)
-    session.register_component("data_loader", _models())
+    session.register_component("data_loader", _models(session.get_config_variable("data_path")))
     return session
 
 
 @cache
-def _models() -> Loader:
+def _models(folders: str | None) -> Loader:
     """Return what all sessions read AWS's models through: each by itself would spend a tenth of a second on it."""
-    loader: Loader = botocore.session.get_session().get_component("data_loader")
-    return loader
+    return create_loader(folders)
