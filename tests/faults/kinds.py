@@ -24,19 +24,26 @@ class Kind:
     """Whether no other such one may be on: two would undo each other."""
     is_possible: Callable[[Scene], bool]
     """Whether it can be tried on this machine."""
+    times: int
+    """How often it comes while others come once."""
 
 
 KINDS: list[Kind] = []
 
 
 def kind(
-    least: float, most: float, *, is_alone: bool = False, is_possible: Callable[[Scene], bool] = lambda _: True
+    least: float,
+    most: float,
+    *,
+    is_alone: bool = False,
+    is_possible: Callable[[Scene], bool] = lambda _: True,
+    times: int = 1,
 ) -> Callable[[Breaking], Breaking]:
     """Make a kind of fault of a generator that begins it, yields while it is on, and ends it."""
 
     def make(breaking: Breaking) -> Breaking:
         name = breaking.__name__.replace("_", " ")
-        KINDS.append(Kind(name, contextmanager(breaking), least, most, is_alone, is_possible))
+        KINDS.append(Kind(name, contextmanager(breaking), least, most, is_alone, is_possible, times))
         return breaking
 
     return make

@@ -16,7 +16,7 @@ def daemon_killed(scene: Scene, random: Random) -> Iterator[None]:
     scene.workers.start_daemon()
 
 
-@kind(1, 8)
+@kind(2, 8, times=2)
 def daemon_frozen(scene: Scene, random: Random) -> Iterator[None]:
     """Also for longer than its lease."""
     daemon = random.choice(scene.workers.daemons)
@@ -35,12 +35,13 @@ def daemon_stopped(scene: Scene, random: Random) -> Iterator[None]:
     yield
 
 
-@kind(0.5, 1)
+@kind(3, 6)
 def daemon_whose_host_clock_jumps_by_an_hour(scene: Scene, random: Random) -> Iterator[None]:
-    old = random.choice(scene.workers.daemons)
-    scene.workers.start_daemon(has_jumping_clock=True)
+    scene.workers.kill(random.choice(scene.workers.daemons))
+    odd = scene.workers.start_daemon(has_jumping_clock=True)
     yield
-    scene.workers.kill(old)
+    scene.workers.kill(odd)
+    scene.workers.start_daemon()
 
 
 @kind(1, 4)
