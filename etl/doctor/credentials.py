@@ -34,8 +34,8 @@ class Caller:
 
 def look_up(region: str) -> tuple[Finding, Session | None]:
     """Find the credentials with which everything begins; no session: botocore cannot read its own files."""
-    session = new_session(region)
     try:
+        session = new_session(region)
         session.get_scoped_config()
     except BotoCoreError as error:
         return _not_found(asking.line(error)), None
