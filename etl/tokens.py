@@ -63,7 +63,7 @@ def token(address: "URL", region: str) -> str:
 
     try:
         signed: str = _client(region).generate_db_auth_token(address.host, address.port or 5432, address.username)
-    except (BotoCoreError, ClientError, ValueError) as error:
+    except (BotoCoreError, ClientError, RuntimeError, ValueError) as error:  # RuntimeError: they come expired
         raise TokenError(f"no IAM token for the database: {error}") from None
     return signed
 
