@@ -12,17 +12,16 @@ from importlib.metadata import version
 from typing import Any
 
 import boto3
-import botocore.session
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.client import BaseClient
 from botocore.config import Config as ClientConfig
 from botocore.credentials import CredentialResolver, Credentials
 from botocore.exceptions import NoCredentialsError
-from botocore.loaders import Loader, create_loader
 
 from etl import pace, wire
 from etl.config import Aws, Membership
 from etl.roles import AssumedRole, Role
+from etl.sessions import new_session
 
 _SERVICE = "cleanroomsml"
 _REQUESTS = 5  # in all, for one page: the first and four retries
@@ -143,24 +142,11 @@ def forget(aws: Aws, membership: Membership, used: BaseClient) -> None:
             del _clients[key]
 
 
-@cache
-def _models(folders: str | None) -> Loader:
-    """Return what all sessions read AWS's models through: each by itself would spend a tenth of a second on it."""
-    return create_loader(folders)
-
-
-def _new_session(region: str) -> botocore.session.Session:
-    session = botocore.session.get_session()
-    session.set_config_variable("region", region)  # a profile may name a role, and no Region to ask for it
-    session.register_component("data_loader", _models(session.get_config_variable("data_path")))
-    return session
-
-
 def _new_client(aws: Aws, membership: Membership) -> BaseClient:
-    session = _new_session(membership.region)
+    session = new_session(membership.region)
     if membership.role_arn:
         role = Role(membership.role_arn, membership.external_id, aws.sts_url)
-        provider = AssumedRole(role, membership.region, _new_session, _client_config(aws))
+        provider = AssumedRole(role, membership.region, new_session, _client_config(aws))
         session.register_component("credential_provider", CredentialResolver([provider]))
     credentials = session.get_credentials()
     if credentials is None:
@@ -203,7 +189,5 @@ def _client_config(aws: Aws) -> ClientConfig:
         # botocore would compose its own twice a request, a twelfth of the processor time of one. AWS logs this.
         "user_agent": f"cleanroomsml-etl/{version('cleanroomsml-etl')}",
         "max_pool_connections": aws.max_concurrency,
-        # Signed requests go where the configuration says, not where AWS_ENDPOINT_URL points.
-        "ignore_configured_endpoint_urls": True,
     }
     return ClientConfig(**settings)

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "wire": set(),
     "pace": set(),
     "roles": {"backoff"},
-    "clients": {"config", "pace", "roles", "wire"},
+    "clients": {"config", "pace", "roles", "sessions", "wire"},
     "source": {"clients", "config", "masking", "wire"},
     "order": set(),
     "plan": set(),

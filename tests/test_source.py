@@ -373,24 +373,6 @@ def test_without_credentials_no_role_can_be_assumed_either(
     assert failure_of(etl)[0] == "NoCredentialsError"
 
 
-def test_a_profile_that_names_a_role_and_no_region_will_do(
-    etl: Etl, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    endpoint.add_role(ROLE)
-    file = tmp_path / "config"
-    file.write_text(
-        "[profile ours]\naws_access_key_id = AKIATESTS\naws_secret_access_key = worthless\n"
-        f"[profile reader]\nrole_arn = {ROLE}\nsource_profile = ours\n"
-    )
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
-    monkeypatch.setenv("AWS_PROFILE", "reader")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint.url)
-    assert etl.sync().outcome == "complete"
-    assert endpoint.counts[ASSUME_ROLE] == 1
-
-
 def test_a_profile_that_does_not_exist_is_a_failed_run(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody-s")
     assert failure_of(etl) == ("ProfileNotFound", "The config profile (nobody-s) could not be found")
@@ -463,6 +445,31 @@ def test_without_an_endpoint_aws_is_asked_wherever_aws_endpoint_url_points(
     settings = {"database": {"url": database_url}, "membership": [listed | ({"role_arn": role} if role else {})]}
     assert failure_of(Etl(from_mapping(settings, {})))[0] == "ProxyConnectionError"
     assert set(proxy) == {f"CONNECT {host}:443 HTTP/1.0"}
+    assert endpoint.requests == []
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", None])
+def test_a_profile_s_role_is_asked_for_in_the_membership_s_region_and_nowhere_else(
+    variable: str | None,
+    etl: Etl,
+    endpoint: Endpoint,
+    proxy: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "config"
+    file.write_text(
+        "[profile ours]\naws_access_key_id = AKIATESTS\naws_secret_access_key = worthless\n"
+        f"[profile reader]\nrole_arn = {ROLE}\nsource_profile = ours\nendpoint_url = {endpoint.url}\n"
+    )
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "reader")
+    if variable:
+        monkeypatch.setenv(variable, endpoint.url)
+    assert failure_of(etl)[0] == "ProxyConnectionError"
+    assert set(proxy) == {"CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.0"}
     assert endpoint.requests == []
 
 

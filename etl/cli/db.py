@@ -89,7 +89,7 @@ def url(file: Path | None, as_json: bool | None, show_password: bool) -> None:
     if config.database.url is None:
         shown = local_postgres().start()
     else:
-        parsed = database.parse(config.database.address()).set(drivername="postgresql")
+        parsed = database.logged_in(config.database.address()).set(drivername="postgresql")
         if "sslpassword" in parsed.query and not show_password:
             parsed = parsed.update_query_dict({"sslpassword": "***"})
         shown = parsed.render_as_string(hide_password=not show_password)
@@ -110,7 +110,7 @@ def psql(file: Path | None, as_json: bool | None, arguments: tuple[str, ...]) ->
     program = (configured.database.url and which("psql")) or local_postgres().psql()
     if program is None:
         fail("psql is not installed; any other client can use `etl db url`", EXIT_TROUBLE)
-    parsed = database.parse(config.database.address())
+    parsed = database.logged_in(config.database.address())
     environment = dict(os.environ)
     if parsed.password:  # not on the command line, where every user of the machine could read it
         environment["PGPASSWORD"] = str(parsed.password)
