@@ -66,6 +66,17 @@ _BY_DIGEST = text(f"""
 """)  # noqa: S608 - the name of our own table
 
 
+def is_empty(connection: Connection, run: Run) -> bool:
+    """Tell whether no job of the membership is stored."""
+    any_job = select(inference_job.c.job_key).where(inference_job.c.membership_key == run.membership_key)
+    return connection.execute(any_job.limit(1)).first() is None
+
+
+def nothing(items: int) -> Known:
+    """Return what is known of so many items where no job is stored."""
+    return Known([None] * items, [None] * items)
+
+
 def open_keys(connection: Connection, run: Run, scope: Scope) -> set[int]:
     """Return the keys of the jobs that are pending or in progress, of those that a listing of this scope shows."""
     return set(connection.scalars(select(inference_job.c.job_key).where(*_are_open(run, scope))))
