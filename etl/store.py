@@ -160,7 +160,7 @@ def _copy(connection: Connection, jobs: Iterable[Staged]) -> None:
 def missing_jobs(
     connection: Connection, run: Run, shown: Sequence[int], grace: timedelta
 ) -> tuple[list[absence.Missing], int]:
-    """Return the jobs that a complete listing did not show, and how many are tracked in all, 0 if it showed all."""
+    """Return the jobs that a complete listing did not show, and how many are tracked; 0 if it showed all of them."""
     parameters = {"owner": run.membership_key, "shown_keys": _literal(shown), "grace": grace}
     rows = connection.execute(absence.missing_jobs(), parameters)
     missing = [absence.Missing(*row) for row in rows]
