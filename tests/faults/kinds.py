@@ -27,6 +27,10 @@ class Kind:
     times: int
     """How often it comes while others come once."""
 
+    def may_not_meet(self, other: "Kind") -> bool:
+        """Whether one of the two has to be over before the other begins."""
+        return self is other or (self.is_alone and other.is_alone)
+
 
 KINDS: list[Kind] = []
 

@@ -53,12 +53,12 @@ class Scene:
                     "requests_per_second": 200,
                 },
                 "sync": {
-                    "absence_grace": "1s",
+                    "absence_grace": "0s",
                     "full_every": self.full_every,
                     "lease": "4s",
                     "deadline": f"{self.deadline:.0f}s",
                 },
-                "schedule": {"every": "2s", "every_open": "1s"},
+                "schedule": {"every": "1s"},
             },
             [
                 {

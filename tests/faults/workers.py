@@ -80,6 +80,17 @@ class Workers:
         self._forget(daemon)
         return code
 
+    def stop_all(self) -> list[int]:
+        """End all daemons so, once the last sync has ended by itself, and return their exit codes."""
+        for sync in self.syncs:
+            sync.wait(_PATIENCE)
+        return [self.stop(daemon) for daemon in self.daemons.copy()]
+
+    def thaw(self) -> None:
+        """Let go on whoever was frozen."""
+        for process in [*self.daemons, *self.syncs]:
+            process.send_signal(signal.SIGCONT)
+
     def dead(self) -> list[str]:
         """Name the daemons that have ended though nobody ended them."""
         return [
