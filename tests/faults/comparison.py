@@ -11,9 +11,10 @@ from itertools import pairwise
 from typing import Any
 
 from model import Edit, Record, Transition
-from stored import WIRE_NAMES, Stored
+from stored import WIRE_NAMES, Stored, snapshot
 
-from faults.estate import NOT_LISTED, Life, Step
+from etl import database
+from faults.estate import NOT_LISTED, Estate, Life, Step
 
 _TICK = timedelta(milliseconds=1)
 """The truth is told in whole ones, cut off."""
@@ -32,6 +33,17 @@ PASSING = {LOST, WRONG, GHOSTS}
 
 Found = tuple[str, str]
 """A figure, and what it counts."""
+
+
+def compare_all(url: str, estate: Estate) -> list[Found]:
+    """Compare all that a database holds with all that happened."""
+    members = [membership.id for membership in estate.memberships]
+    with database.connect(url) as connection:
+        try:
+            stored = snapshot(connection, members)
+        except (AssertionError, IndexError) as error:
+            return [(WRONG, f"no history that can be read: {error}")]
+    return compare(estate.lives, {arn: job for each in stored.values() for arn, job in each.items()})
 
 
 def compare(lives: Mapping[str, Life], stored: Mapping[str, Stored]) -> list[Found]:

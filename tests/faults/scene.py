@@ -39,6 +39,11 @@ class Scene:
     left_out: set[str] = field(default_factory=set)
     """Memberships that are not configured now."""
 
+    def list_in_full_every(self, duration: str) -> None:
+        """Write the configuration with another pause between full listings; 0s: all are."""
+        self.full_every = duration
+        self.configure()
+
     def configure(self) -> None:
         """Write the configuration as it should be now."""
         now = database.parse(self.server.url()).password

@@ -77,6 +77,14 @@ class Server:
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{WRITER}' AND {share}"  # noqa: S608
         )
 
+    def await_end_of_sessions(self) -> None:
+        """Wait until the server has noticed that all workers are gone."""
+        deadline = time.monotonic() + _PATIENCE
+        with self.session() as session:
+            while session.execute("SELECT FROM pg_stat_activity WHERE usename = %s", (WRITER,)).rowcount:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
     def crash(self) -> None:
         """Stop at once, without a checkpoint, as `pg_ctl stop -m immediate` does."""
         file = self._postgres.folder / "cluster/data/postmaster.pid"

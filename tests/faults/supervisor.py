@@ -8,6 +8,7 @@ from faults import figures, of_aws, of_database, of_workers, scene
 from faults.figures import Figures
 from faults.invariants import Invariants
 from faults.kinds import KINDS
+from faults.probes import Probes
 from faults.quiet import Quiet
 from faults.scene import Scene
 from faults.storm import Storm
@@ -32,7 +33,7 @@ def supervise(minutes: float, seed: int) -> Figures:
         quiet.settle()
         quiet.sweep_once_more()
         quiet.look_at_views()
-        quiet.say_last_words()
+        Probes(where, told).tell_all()
         told.add((figures.AFTER, what) for what in invariants.broken())
         told.add((figures.FAULTS, what) for what in where.workers.faults())
         _tell(where, told, storm.ended, invariants.changes)
