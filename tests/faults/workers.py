@@ -28,6 +28,7 @@ class Workers:
         self.daemons: list[Process] = []
         self.syncs: list[Process] = []
         self._logs: dict[int, Path] = {}
+        self._started: set[int] = set()
 
     def configure(
         self, sections: Mapping[str, Mapping[str, object]], memberships: Sequence[Mapping[str, str]]
@@ -112,7 +113,9 @@ class Workers:
 
     def _has_started(self, daemon: Process) -> bool:
         """Tell whether it takes signals by now."""
-        return b'"started"' in self._logs[daemon.pid].read_bytes()
+        if daemon.pid not in self._started and b'"started"' in self._logs[daemon.pid].read_bytes():
+            self._started.add(daemon.pid)
+        return daemon.pid in self._started
 
     def _forget(self, process: Process) -> None:
         for some in (self.daemons, self.syncs):
@@ -133,6 +136,7 @@ class Workers:
                 env=environ,
             )
         self._logs[process.pid] = log
+        self._started.discard(process.pid)  # of one before it that had the same number
         return process
 
 
