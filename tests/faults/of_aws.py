@@ -99,8 +99,7 @@ def expired_tokens(scene: Scene, random: Random) -> Iterator[None]:
 
 
 @kind(0.5, 1)
-def expired_credentials(scene: Scene, random: Random) -> Iterator[None]:
-    del random
+def expired_credentials(scene: Scene, _: Random) -> Iterator[None]:
     scene.endpoint.expire_credentials()
     yield
 

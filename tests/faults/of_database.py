@@ -20,8 +20,7 @@ _HISTORY = "cleanrooms_etl.status_transition"
 
 
 @kind(0.3, 2, is_alone=True)
-def server_stopped_at_once_and_restarted(scene: Scene, random: Random) -> Iterator[None]:
-    del random
+def server_stopped_at_once_and_restarted(scene: Scene, _: Random) -> Iterator[None]:
     scene.server.crash()
     yield
     scene.server.restart()
@@ -51,15 +50,13 @@ def connections_cut_after_commit(scene: Scene, random: Random) -> Iterator[None]
 
 
 @kind(1, 6, is_alone=True)
-def half_open_connections(scene: Scene, random: Random) -> Iterator[None]:
-    del random
+def half_open_connections(scene: Scene, _: Random) -> Iterator[None]:
     with scene.proxy.silence():
         yield
 
 
 @kind(2, 6, is_alone=True)
-def long_transaction_of_an_analyst(scene: Scene, random: Random) -> Iterator[None]:
-    del random
+def long_transaction_of_an_analyst(scene: Scene, _: Random) -> Iterator[None]:
     with suppress(psycopg.OperationalError), scene.server.session() as session:
         session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         session.execute("SELECT count(*) FROM cleanrooms.status_history")
@@ -80,25 +77,22 @@ def forgotten_lock(scene: Scene, random: Random) -> Iterator[None]:
 
 
 @kind(1, 3, is_alone=True, is_possible=lambda scene: scene.server.has_small_disk)
-def disk_full(scene: Scene, random: Random) -> Iterator[None]:
-    del random
+def disk_full(scene: Scene, _: Random) -> Iterator[None]:
     with scene.server.full_disk():
         yield
 
 
 @kind(1, 3, is_alone=True)
-def too_many_connections(scene: Scene, random: Random) -> Iterator[None]:
+def too_many_connections(scene: Scene, _: Random) -> Iterator[None]:
     """Where all that are there are taken, sessions that end are replaced by others'."""
-    del random
     scene.server.end_sessions()
     with scene.server.crowd():
         yield
 
 
 @kind(1, 3, is_alone=True)
-def server_turned_read_only(scene: Scene, random: Random) -> Iterator[None]:
+def server_turned_read_only(scene: Scene, _: Random) -> Iterator[None]:
     """As it looks to sessions after a failover to a standby."""
-    del random
     scene.server.execute(f"ALTER ROLE {WRITER} SET default_transaction_read_only = on")
     scene.server.end_sessions()
     yield
@@ -107,9 +101,8 @@ def server_turned_read_only(scene: Scene, random: Random) -> Iterator[None]:
 
 
 @kind(0.5, 3, is_alone=True)
-def password_rotated(scene: Scene, random: Random) -> Iterator[None]:
+def password_rotated(scene: Scene, _: Random) -> Iterator[None]:
     """The workers learn of it after a while, when they read their configuration again."""
-    del random
     scene.server.renew_password()
     scene.server.end_sessions("random() < 0.5")
     yield
@@ -118,9 +111,8 @@ def password_rotated(scene: Scene, random: Random) -> Iterator[None]:
 
 
 @kind(0.5, 3, is_alone=True)
-def migration_while_daemons_run(scene: Scene, random: Random) -> Iterator[None]:
+def migration_while_daemons_run(scene: Scene, _: Random) -> Iterator[None]:
     """One down, as if this release had not been installed yet, and up again."""
-    del random
     _migrate(scene, lambda config: command.downgrade(config, "-1"))
     yield
     _migrate(scene, lambda config: command.upgrade(config, "head"))

@@ -51,10 +51,9 @@ def sync_beside_the_daemons(scene: Scene, random: Random) -> Iterator[None]:
 
 
 @kind(1.5, 4)
-def sync_killed(scene: Scene, random: Random) -> Iterator[None]:
+def sync_killed(scene: Scene, _: Random) -> Iterator[None]:
     sync = scene.workers.start_sync("--full")
     yield
-    del random
     scene.workers.kill(sync)
 
 
