@@ -1,6 +1,6 @@
 """Batches of pages: what their items tell that is not yet known, before any of it is stored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -34,15 +34,47 @@ class Batch:
         return [jobs.digest(item) for item in self.items]
 
 
+class Batches:
+    """Pages gathered into batches. What breaks the pages off is kept until the last batch was given."""
+
+    def __init__(self, pages: Iterator[Page]) -> None:
+        self._pages = pages
+        self.interruption: Exception | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches; the last one may be small, or empty."""
+        batch = Batch()
+        try:
+            for page in self._pages:
+                batch.add(page)
+                if len(batch.items) >= ITEMS:
+                    yield batch
+                    batch = Batch()
+        except Exception as error:  # noqa: BLE001 - it is raised once what came before is stored
+            self.interruption = error
+        yield batch
+
+
 @dataclass
 class Told:
     """What a batch tells."""
 
+    pages: list[Page]
     jobs: StagedJobs
     """Those whose items are not known."""
     keys: list[int | None]
     """For each item the key of its job, None where it is not known."""
+    created: list[int | None]
+    """For each item the createTime of its job, in microseconds since 1970; None where it cannot be read."""
     counts: store.Counts
+
+    def look_at_order(self) -> None:
+        """Show the listings in what order their jobs came."""
+        start = 0
+        for page in self.pages:
+            end = start + len(page.items)
+            page.order.take([moment for moment in self.created[start:end] if moment is not None])
+            start = end
 
 
 class Decoder:
@@ -58,20 +90,16 @@ class Decoder:
         self._unknown_statuses: set[str] = set()
 
     def decode(self, batch: Batch, digests: Sequence[str], known: Known) -> Told:
-        """Decode what is not known, and keep the newest of each job, of equals the later.
-
-        The batch's listings are shown the createTime of their items, of the known ones that which is stored.
-        """
-        told = Told({}, known.keys, store.Counts(pages=len(batch.pages), jobs_listed=len(batch.items)))
-        created = known.created
+        """Decode what is not known, and keep the newest of each job, of equals the later."""
+        counts = store.Counts(pages=len(batch.pages), jobs_listed=len(batch.items))
+        told = Told(batch.pages, {}, known.keys, list(known.created), counts)
         for place, (item, digest, key) in enumerate(zip(batch.items, digests, known.keys, strict=True)):
-            if key is None and (job := self._taken(item, told.counts)):
-                created[place] = jobs.microseconds(job.create_time)
+            if key is None and (job := self._taken(item, counts)):
+                told.created[place] = jobs.microseconds(job.create_time)
                 earlier = told.jobs.get(job.job_arn)
                 if earlier is None or job.update_time >= earlier.job.update_time:
                     told.jobs[job.job_arn] = store.Staged(job, digest, place + 1)
-        told.counts.jobs_unchanged = len(batch.items) - len(told.jobs) - told.counts.jobs_rejected
-        _look_at_order(batch.pages, created)
+        counts.jobs_unchanged = len(batch.items) - len(told.jobs) - counts.jobs_rejected
         return told
 
     def job(self, item: bytes) -> jobs.Decoded:
@@ -99,11 +127,3 @@ class Decoder:
             self._unknown_statuses.add(status)
         if status in self._unknown_statuses:
             counts.unknown_statuses[status] += 1
-
-
-def _look_at_order(pages: Sequence[Page], created: Sequence[int | None]) -> None:
-    start = 0
-    for page in pages:
-        end = start + len(page.items)
-        page.order.take([moment for moment in created[start:end] if moment is not None])
-        start = end

@@ -1,6 +1,7 @@
 """Clients of AWS: one for each role and Region, shared by threads; each request counted and in its turn."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
+from math import inf
 from typing import Any
 
 import boto3
@@ -36,6 +38,20 @@ class Calls:
     throttles: int = 0
     token: str = field(default="", repr=False)
     """The session token that the last request carried, so that whoever tells of its answer can leave it out."""
+    wait: float = inf
+    """The shortest time in seconds that AWS took for an answer, without what this machine computed for it."""
+    _sent: tuple[float, float] = (0.0, 0.0)
+
+    def begin(self) -> None:
+        """Note that a request is being sent."""
+        self._sent = time.perf_counter(), time.thread_time()
+
+    def end(self) -> None:
+        """Count a request that has had its answer, or none."""
+        began, computed = self._sent
+        wait = (time.perf_counter() - began) - (time.thread_time() - computed)
+        self.wait = min(self.wait, wait)
+        self.requests += 1
 
     @classmethod
     def together(cls, every: "Iterable[Calls]") -> "Calls":
@@ -95,14 +111,16 @@ class Slot:
 def _count_call(parsed_response: dict[str, Any] | None, **_: object) -> None:
     """Count one request on the wire for whoever sent it (botocore's event ``response-received``)."""
     calls = _current_calls.get()
-    calls.requests += 1
+    calls.end()
     calls.throttles += _is_throttle(parsed_response)
 
 
-def _note_token(request: AWSPreparedRequest, **_: object) -> None:
-    """Note the session token of a request that is about to be sent (botocore's event ``before-send``)."""
+def _note_sending(request: AWSPreparedRequest, **_: object) -> None:
+    """Note a request that is about to be sent, and its session token (botocore's event ``before-send``)."""
     token = request.headers.get("X-Amz-Security-Token", "")
-    _current_calls.get().token = token.decode() if isinstance(token, bytes) else token
+    calls = _current_calls.get()
+    calls.token = token.decode() if isinstance(token, bytes) else token
+    calls.begin()
 
 
 def _is_throttle(parsed_response: dict[str, Any] | None) -> bool:
@@ -158,7 +176,7 @@ def _new_client(aws: Aws, membership: Membership) -> BaseClient:
         config=_client_config(aws),
     )
     wire.read_on(made, _SERVICE)
-    made.meta.events.register(f"before-send.{_SERVICE}", _note_token)
+    made.meta.events.register(f"before-send.{_SERVICE}", _note_sending)
     made.meta.events.register(f"response-received.{_SERVICE}", _count_call)
     if aws.requests_per_second is not None:
         _pace(made, membership, credentials, aws.requests_per_second)

@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from etl import tokens, transport
+from etl.scope import Scope
 
 DEFAULT_FILE = Path("etl.toml")
 
@@ -301,9 +302,17 @@ class Membership(_Section):
         """The account of the role: calls made with it are about that account's memberships."""
         return self.role_arn.split(":")[4] if self.role_arn else None
 
-    def narrowed(self, model_arn: str, version: str | None) -> Self:
-        """Return the same with a listing of one trained model's jobs, or of one version's."""
-        filters = {"trained_model_arn": model_arn, "trained_model_version_identifier": version}
+    @property
+    def scope(self) -> Scope:
+        """Which jobs are listed."""
+        return Scope(self.trained_model_arn, self.trained_model_version_identifier)
+
+    def narrowed(self, scope: Scope) -> Self:
+        """Return the same with a listing of other jobs."""
+        filters = {
+            "trained_model_arn": scope.model_arn,
+            "trained_model_version_identifier": scope.model_version,
+        }
         return self.model_copy(update=filters)
 
     @field_validator("external_id")

@@ -14,19 +14,8 @@ from etl.jobs import OPEN_STATUSES
 from etl.leases import Run
 from etl.plan import Share
 from etl.quick import OpenJob
+from etl.scope import Scope
 from etl.tables import inference_job, model_week
-
-
-class Scope(NamedTuple):
-    """Which jobs a listing shows: all, one trained model's, or one version's."""
-
-    model_arn: str | None = None
-    model_version: str | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether a job that the listing does not show is not listed at all."""
-        return self == (None, None)
 
 
 class Known(NamedTuple):
@@ -144,4 +133,4 @@ def shares(connection: Connection, run: Run) -> list[Share]:
         .where(week.membership_key == run.membership_key)
         .group_by(*kinds)
     )
-    return [Share(*row) for row in rows]
+    return [Share(Scope(model, version), jobs) for model, version, jobs in rows]

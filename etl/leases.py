@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, RowMapping, case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from etl.scope import Scope
 from etl.tables import membership, sync_run
 
 _LONGEST_PAUSE = 1_800  # seconds for which a failing membership is put off at the most
@@ -47,11 +48,13 @@ class Listed(NamedTuple):
     at: datetime | None
     """Start of the last complete one."""
     unsplit_at: datetime | None
-    """Start of the last one that was not split, or of the first."""
-    model_arn: str | None
-    model_version: str | None
+    """Start of the last one that was not split."""
+    scope: Scope
     newest_first: bool | None
     full_due: bool
+    """Whether a quick sweep may not follow."""
+    in_vain: bool
+    """Whether the last one was read as a whole after its parts."""
 
 
 @dataclass(frozen=True)
@@ -202,35 +205,40 @@ def begin(
 
 def _open(connection: Connection, held: RowMapping, lease: timedelta, worker: Worker) -> Run:
     key, epoch = held["membership_key"], held["lease_epoch"] + 1
-    is_after_another = _abandon(connection, key)
-    listed = Listed(
-        held["listed_at"],
-        held["unsplit_at"],
-        held["listed_model_arn"],
-        held["listed_model_version"],
-        held["newest_first"],
-        held["full_due"] or is_after_another,
-    )
+    is_full_due = _abandon(connection, key) or held["full_due"]
     connection.execute(
         update(membership)
         .where(membership.c.membership_key == key)
-        .values(lease_epoch=epoch, full_due=listed.full_due, **_lease(lease))
+        .values(lease_epoch=epoch, full_due=is_full_due, **_lease(lease))
     )
-    expected = (
-        select(sync_run.c.jobs_listed)
-        .where(sync_run.c.membership_key == key, sync_run.c.outcome == "complete", sync_run.c.kind == "full")
-        .order_by(sync_run.c.run_id.desc())
-        .limit(1)
-    )
+    jobs, listings = _last_full(connection, key)
     opened = (
         insert(sync_run)
         .values(membership_key=key, outcome="running", worker=worker.name, version=worker.version)
-        .returning(sync_run.c.run_id, sync_run.c.started_at, func.coalesce(expected.scalar_subquery(), 0))
+        .returning(sync_run.c.run_id, sync_run.c.started_at)
     )
-    run_id, started_at, expected_jobs = connection.execute(opened).one()
-    return Run(
-        run_id, key, epoch, lease, started_at, held["failures"], held["expected_seconds"], expected_jobs, listed
+    run_id, started_at = connection.execute(opened).one()
+    listed = Listed(
+        held["listed_at"],
+        held["unsplit_at"],
+        Scope(held["listed_model_arn"], held["listed_model_version"]),
+        held["newest_first"],
+        is_full_due,
+        in_vain=listings > 1 and held["listed_at"] == held["unsplit_at"],
     )
+    return Run(run_id, key, epoch, lease, started_at, held["failures"], held["expected_seconds"], jobs, listed)
+
+
+def _last_full(connection: Connection, membership_key: int) -> tuple[int, int]:
+    """Return how many jobs the last complete full listing held, and how many listings it took; 0 for none."""
+    columns = sync_run.c
+    last = connection.execute(
+        select(columns.jobs_listed, columns.listings)
+        .where(columns.membership_key == membership_key, columns.outcome == "complete", columns.kind == "full")
+        .order_by(columns.run_id.desc())
+        .limit(1)
+    ).one_or_none()
+    return (last.jobs_listed, last.listings) if last else (0, 0)
 
 
 def _abandon(connection: Connection, membership_key: int) -> bool:

@@ -4,7 +4,7 @@ AWS promises no order.
 """
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from math import inf
 from operator import ge
 from typing import NamedTuple
@@ -16,14 +16,23 @@ class NewestFirst:
     def __init__(self) -> None:
         self.holds = True
         """Whether no job so far was created after one that was listed before it."""
-        self._last: float = inf
+        self._before: Sequence[int] = ()
 
     def take(self, created: Sequence[int]) -> None:
-        """Look at one more page: the createTime of each of its jobs, in whatever unit."""
+        """Look at one more page: the createTime of each of its jobs, in whatever unit.
+
+        It may begin with the end of the page before: jobs that were created meanwhile have pushed it down.
+        """
         if created:
-            is_falling = created[0] <= self._last and all(map(ge, created, islice(created, 1, None)))
-            self.holds = self.holds and is_falling
-            self._last = created[-1]
+            is_falling = all(map(ge, created, islice(created, 1, None)))
+            self.holds = self.holds and is_falling and self._goes_on(created)
+            self._before = created
+
+    def _goes_on(self, created: Sequence[int]) -> bool:
+        last = self._before[-1] if self._before else inf
+        again = list(takewhile(lambda moment: moment > last, created))
+        newer = [moment for moment in self._before if moment > last]
+        return again == newer[len(newer) - len(again) :]
 
 
 class Page(NamedTuple):

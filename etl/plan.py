@@ -1,33 +1,33 @@
 """How a full listing is split: into listings by trained model, and of a big one by version, read side by side.
 
 AWS gives the pages of a listing one after the other, so that a long one takes as long as all of its answers; of
-several listings it gives pages at once. What such a split misses only a listing that is not split can tell: no
-absence is concluded without one.
+several listings it gives pages at once. What such parts miss only the whole can tell: no absence is concluded
+without it.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from etl.scope import Scope
 
 _LONG_WAIT = 0.02
 """Seconds that make a page worth to be waited for beside others: it takes the processor about 0.001 s."""
 
-_GAIN = 2
-"""Times faster that it must be, to be worth a request more for each listing."""
+_FASTER = 2
+"""Times that it must be faster, as far as the pace allows."""
 
+_PAGES_A_PART = 2
+"""Pages that a part must have on average, to be worth the request more that it may take."""
 
-class Part(NamedTuple):
-    """A trained model's listing, or that of one of its versions."""
-
-    model_arn: str
-    version: str | None = None
+_MOST_AT_FIRST = 100
+"""Parts of a listing of which nobody knows yet how long it is."""
 
 
 class Share(NamedTuple):
     """How many jobs of a model and version are stored."""
 
-    model_arn: str
-    version: str | None
+    scope: Scope
     jobs: int
 
 
@@ -44,34 +44,36 @@ class Wait(NamedTuple):
 
 def is_worth_it(wait: Wait) -> bool:
     """Tell whether pages that are read side by side come faster, by the wait for one and the pace that is kept."""
-    is_paced = wait.requests_per_second is not None and wait.requests_per_second * wait.seconds < _GAIN
+    is_paced = wait.requests_per_second is not None and wait.requests_per_second * wait.seconds < _FASTER
     return wait.at_once > 1 and wait.seconds >= _LONG_WAIT and not is_paced
 
 
-def are_few(parts: Sequence[Part], expected_pages: int, at_once: int) -> bool:
-    """Tell whether so many listings are worth the request more that each may take."""
-    most = expected_pages // _GAIN if expected_pages else _GAIN * at_once
-    return 1 < len(parts) <= most
+def are_few(parts: Sequence[Scope], expected_pages: int) -> bool:
+    """Tell whether so many listings are worth the request more that each may take. 0 pages: nobody knows."""
+    return 1 < len(parts) <= (expected_pages // _PAGES_A_PART or _MOST_AT_FIRST)
 
 
 def parts(
-    models: Iterable[str], shares: Sequence[Share], versions_of: Callable[[str], Iterable[str]]
-) -> list[Part]:
+    models: Iterable[str], shares: Sequence[Share], at_once: int, versions_of: Callable[[str], Iterable[str]]
+) -> list[Scope]:
     """Return the listings that together show each job of the `models`, and of those whose jobs are stored.
 
-    A model that holds more than half of the jobs is split by version, if each of its jobs names one: no filter
-    shows those that name none. `versions_of` tells AWS's versions of a model, none where it does not tell; those
-    stored are added.
+    A model whose pages would take longer than all others' together, `at_once` at a time, is split by version.
+    `versions_of` tells AWS's versions of a model, none where it does not tell; those stored are added.
     """
     stored: defaultdict[str, dict[str | None, int]] = defaultdict(dict)
-    for share in shares:
-        stored[share.model_arn][share.version] = share.jobs
-    half = sum(share.jobs for share in shares) / 2
-    found: list[Part] = []
+    for (model, version), jobs in shares:
+        stored[str(model)][version] = jobs
+    most = sum(share.jobs for share in shares) / at_once
+    found: list[Scope] = []
     for model in dict.fromkeys([*stored, *models]):
         versions = stored.get(model, {})
-        is_big = sum(versions.values()) > half and len(versions) > 1 and None not in versions
-        told = list(versions_of(model)) if is_big else []
+        told = versions_of(model) if _can_be_split(versions, most) else ()
         every = dict.fromkeys([*versions, *told]) if told else [None]
-        found += [Part(model, version) for version in every]
+        found += [Scope(model, version) for version in every]
     return found
+
+
+def _can_be_split(versions: Mapping[str | None, int], most: int | float) -> bool:
+    """Tell whether a model has more than `most` jobs, all of which name a version: no filter shows the others."""
+    return sum(versions.values()) > most and len(versions) > 1 and None not in versions

@@ -12,9 +12,9 @@ import msgspec
 
 from etl import jobs
 from etl.leases import Run
+from etl.scope import Scope
 
-_FEW_PAGES = 3
-"""A listing of no more is read whole: a quick sweep may take as many requests."""
+_FEW_PAGES = 3  # as many requests a quick sweep may take, too
 
 
 class OpenJob(NamedTuple):
@@ -28,16 +28,22 @@ class OpenJob(NamedTuple):
     extra: Mapping[str, Any]
 
 
-def may_do(run: Run, full_every: timedelta, page_size: int) -> bool:
+def may_do(run: Run, scope: Scope, full_every: timedelta, page_size: int) -> bool:
     """Tell whether a quick sweep may take the place of a full listing, as far as the runs before tell."""
     before = run.listed
     return (
         before.newest_first is True
         and not before.full_due
+        and before.scope == scope
         and before.at is not None
-        and run.started_at < before.at + full_every
-        and run.expected_jobs > _FEW_PAGES * page_size
+        and before.at <= run.started_at < before.at + full_every  # earlier: the database's clock was set back
+        and not is_short(run.expected_jobs, page_size)
     )
+
+
+def is_short(jobs: int, page_size: int) -> bool:
+    """Tell whether a listing is read whole with no more requests than a quick sweep may take."""
+    return jobs <= _FEW_PAGES * page_size
 
 
 def ask_now(places: Sequence[int], pages: int, page_size: int) -> bool:
@@ -47,13 +53,13 @@ def ask_now(places: Sequence[int], pages: int, page_size: int) -> bool:
     The alternative is to read on as far as some of them, and to ask for the others then.
     """
     on_page = [place // page_size + 1 for place in places]
-    ahead = [page for page in on_page if page > pages]
-    overdue = len(on_page) - len(ahead)  # whoever reads on does not find them
+    to_come = [page for page in on_page if page > pages]
+    overdue = len(on_page) - len(to_come)  # whoever reads on does not find them
 
     def requests(last_page: int) -> int:
-        return last_page - pages + overdue + sum(page > last_page for page in ahead)
+        return last_page - pages + overdue + sum(page > last_page for page in to_come)
 
-    return all(len(places) <= requests(page) for page in ahead)
+    return all(len(places) <= requests(page) for page in to_come)
 
 
 def as_item(details: bytes, job: OpenJob) -> bytes:

@@ -8,7 +8,8 @@ from typing import TypeVar
 from etl import ahead, clients, source
 from etl.config import Aws, Membership
 from etl.order import NewestFirst, Page
-from etl.plan import Part, Wait
+from etl.plan import Wait
+from etl.scope import Scope
 
 PAGES_AHEAD = 50
 """Pages read while a batch is settled: about one more batch."""
@@ -21,8 +22,7 @@ T = TypeVar("T")
 class Reading:
     """The listings of one run. `look_up` is called now and then: what it raises ends the reading.
 
-    What is read is None now and then, while AWS gives no answer. Raises `source.SourceError`, also where AWS is
-    silent for longer than `deadline`.
+    Raises `source.SourceError`, also where AWS is silent for longer than `deadline`.
     """
 
     def __init__(self, aws: Aws, membership: Membership, deadline: timedelta, look_up: Callable[[], None]) -> None:
@@ -52,29 +52,29 @@ class Reading:
     @property
     def wait(self) -> Wait:
         """What a page of it takes."""
-        return Wait(self._listings[0].wait, self._aws.requests_per_second, self._aws.max_concurrency)
+        return Wait(self._listings[0].calls.wait, self._aws.requests_per_second, self._aws.max_concurrency)
 
     @property
     def calls(self) -> clients.Calls:
         """The requests that it took so far."""
         return clients.Calls.together(listing.calls for listing in self._listings)
 
-    def one_by_one(self) -> Iterator[Page | None]:
+    def one_by_one(self) -> Iterator[Page]:
         """Yield the pages of the membership's own listing, each read when it is asked for."""
         return self._awaited(ahead.read(self._whole, depth=0, patience=_PATIENCE))
 
-    def rest(self) -> Iterator[Page | None]:
+    def rest(self) -> Iterator[Page]:
         """Yield the pages that are left of it, read ahead."""
         return self._awaited(ahead.read(self._whole, depth=PAGES_AHEAD, patience=_PATIENCE))
 
-    def from_the_start(self) -> Iterator[Page | None]:
+    def from_the_start(self) -> Iterator[Page]:
         """Yield all of its pages, as AWS gives them now."""
         self._whole = self._pages(self._membership)
         return self.rest()
 
-    def side_by_side(self, parts: Sequence[Part]) -> Iterator[Page | None]:
+    def side_by_side(self, parts: Sequence[Scope]) -> Iterator[Page]:
         """Yield the pages of the listings of these parts, as they come."""
-        pages = [self._pages(self._membership.narrowed(*part)) for part in parts]
+        pages = [self._pages(self._membership.narrowed(part)) for part in parts]
         readers = self._aws.max_concurrency
         return self._awaited(ahead.read_together(pages, readers=readers, depth=PAGES_AHEAD, patience=_PATIENCE))
 
@@ -87,13 +87,12 @@ class Reading:
         told = self._answer(lambda: self._listings[0].versions(model_arn))
         return [model.version for model in told if model.version]
 
-    def of_single_jobs(self, answers: Callable[[source.Listing], Iterable[T]]) -> Iterator[T | None]:
+    def of_single_jobs(self, answers: Callable[[source.Listing], Iterable[T]]) -> Iterator[T]:
         """Yield what is asked of single jobs, one after the other."""
         return self._awaited(ahead.read(answers(self._listings[0]), depth=1, patience=_PATIENCE))
 
     def _answer(self, ask: Callable[[], T]) -> T:
-        answers = self._awaited(ahead.read((ask() for _ in range(1)), depth=1, patience=_PATIENCE))
-        return next(answer for answer in answers if answer is not None)
+        return next(self._awaited(ahead.read((ask() for _ in range(1)), depth=1, patience=_PATIENCE)))
 
     def _pages(self, membership: Membership) -> Iterator[Page]:
         listing, order = source.Listing(self._aws, membership), NewestFirst()
@@ -101,7 +100,7 @@ class Reading:
         self._orders.append(order)
         return (Page(items, order) for items in listing.pages())
 
-    def _awaited(self, arriving: Generator[T | None, None, None]) -> Iterator[T | None]:
+    def _awaited(self, arriving: Generator[T | None, None, None]) -> Iterator[T]:
         waited = 0.0
         with closing(arriving):
             try:
@@ -109,8 +108,11 @@ class Reading:
                     waited = waited + _PATIENCE if answer is None else 0
                     self._look_up()
                     if waited > self._deadline:
-                        raise source.SourceError("NoProgress", f"AWS gave no answer within {self._deadline:.0f} s")
-                    yield answer
+                        raise source.SourceError(
+                            source.NO_PROGRESS, f"AWS gave no answer within {self._deadline:.0f} s"
+                        )
+                    if answer is not None:
+                        yield answer
             finally:
                 if waited:  # what hangs may hang for ever
                     for listing in self._listings:

@@ -1,25 +1,22 @@
-"""One run: a membership's pages read, its batches settled, the conclusions drawn that its listing allows."""
+"""One run: its listing read and settled, and the conclusions drawn that this allows."""
 
-from array import array
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
-from functools import cached_property
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from etl import absence, batches, database, jobs, known, leases, plan, quick, rollups, source, store, timetable
-from etl.batches import Batch, Decoder, StagedJobs, Told
+from etl import absence, database, known, leases, plan, quick, rollups, source, store, timetable
+from etl.batches import StagedJobs
 from etl.config import Config, Membership
+from etl.glance import Glance
 from etl.order import Page
 from etl.reading import Reading
+from etl.scope import Scope
+from etl.settling import Settling
 from etl.writer import Writer
 
-_AHEAD = timedelta(days=1)  # a time further in the future is absurd
-_BELIEVED_AT_ONCE = 10_000  # older states kept until the listing is complete; the next run believes the rest
 _REGULAR = {"RejectedItems"}  # the listing was whole: to repeat it sooner, or later, would help nobody
 
 
@@ -52,7 +49,6 @@ class Syncing:
         *,
         full: bool,
     ) -> None:
-        self.counts = store.Counts()
         self.kind = "full"
         self.overruns = 0
         self._ending = store.Ending("running")
@@ -60,32 +56,27 @@ class Syncing:
         self._schedule = config.schedule_of(membership)
         self._sync = config.sync
         self._page_size = config.aws.page_size
-        self._reading = Reading(config.aws, membership, config.sync.deadline, self._look_up)
-        self._scope = known.Scope(membership.trained_model_arn, membership.trained_model_version_identifier)
-        self._may_be_quick = (
-            not full
-            and self._scope == (run.listed.model_arn, run.listed.model_version)
-            and quick.may_do(run, config.sync.full_every, config.aws.page_size)
-        )
+        self._full = full
         self._is_split = False
         self._connection = connection
         self._run = run
-        self._writer = Writer(connection, run, self._look_up)
         self._watch = watch
-        self._listed = 0
-        self._decoder = Decoder(membership.id, run.started_at + _AHEAD)
-        self._interruption: Exception | None = None
-        # Keys of the jobs shown, as 8-byte integers: no row is touched to say that it was seen.
-        self._shown = array("q")
-        self._stale = array("q")
-        self._believable: dict[int, store.Staged] = {}
+        self._writer = Writer(connection, run, self._look_up)
+        self._settling = Settling(membership.id, run, self._writer, self._with_calls)
+        self._reading = Reading(config.aws, membership, config.sync.deadline, self._go_on)
+        self._glance = Glance(run, membership.scope, self._page_size, self._reading, self._settling, self._writer)
+
+    @property
+    def counts(self) -> store.Counts:
+        """What the run has read and done so far."""
+        return self._settling.counts
 
     def perform(self) -> store.Ending:
         """Read, settle and finish; the run's record is closed whatever happens."""
         try:
-            told = self._glance() if self._may_be_quick else None
-            if told is not None:
-                self._finish_quick(told)
+            changed = self._glance.look() if self._may_be_quick() else None
+            if changed is not None:
+                self._finish_quick(changed)
             elif self._list():
                 self._finish()
             else:
@@ -105,96 +96,34 @@ class Syncing:
             raise
         return self._ending
 
+    def _may_be_quick(self) -> bool:
+        return not self._full and quick.may_do(
+            self._run, self._membership.scope, self._sync.full_every, self._page_size
+        )
+
     def _broken_off(self) -> str:
         """Return the outcome of a listing that ended early: what was read before is kept."""
         return "partial" if self.counts.pages else "failed"
 
-    def _glance(self) -> StagedJobs | None:
-        """Read the newest jobs, until nothing is new and each open job was seen.
+    def _look_up(self) -> None:
+        self._watch(Progress(self._membership.id, self._settling.listed, self._run.expected_jobs))
 
-        Returns what AWS told of single jobs, where that is new; None where only a full listing will do.
-        """
-        unseen = self._writer.read(lambda connection: known.open_jobs(connection, self._run, self._scope))
-        seen: set[int] = set()
-        for page in self._reading.one_by_one():
-            if page is None:
-                self._keep_lease()
-                continue
-            start = len(self._shown)
-            is_news = self._settle_page(page)
-            # What newer jobs have pushed down from the page before is known by now, and tells nothing.
-            shown = set(self._shown[start:]) - seen
-            seen |= shown
-            for key in shown:
-                unseen.pop(key, None)
-            if not self._is_in_order():
-                return None
-            if shown and not is_news and self._is_time_to_ask(unseen):
-                return None if self._is_any_left_out(seen) else self._ask_for(unseen.values())
-        return None
+    def _go_on(self) -> None:
+        """Look whether to go on reading, and keep the lease meanwhile."""
+        self._look_up()
+        if self._writer.is_due:
+            self._writer.write(lambda _: None)
 
-    def _is_any_left_out(self, seen: set[int]) -> bool:
-        return self._writer.read(
-            lambda connection: known.is_any_left_out(connection, self._run, self._scope, seen)
-        )
-
-    def _settle_page(self, page: Page) -> bool:
-        """Settle a page by itself; return whether it told anything new."""
-        batch = Batch()
-        batch.add(page)
-        self._listed += len(page.items)
-        unchanged = self.counts.jobs_unchanged
-        self._store(self._decoder.decode(*self._looked_up(batch)))
-        return self.counts.jobs_unchanged - unchanged < len(page.items)
-
-    def _is_in_order(self) -> bool:
-        return self._reading.is_newest_first and not self._stale and not self.counts.jobs_rejected
-
-    def _is_time_to_ask(self, unseen: dict[int, quick.OpenJob]) -> bool:
-        if not unseen:
-            return True
-        pages = self.counts.pages
-        most = (pages + len(unseen)) * self._page_size
-        places = self._writer.read(
-            lambda connection: known.places(connection, self._run, self._scope, unseen, most)
-        )
-        return quick.ask_now(places, pages, self._page_size)
-
-    def _ask_for(self, unseen: Iterable[quick.OpenJob]) -> StagedJobs | None:
-        """Ask AWS for single jobs; return those that have changed, None where an answer leaves anything open."""
-
-        def answers(listing: source.Listing) -> Iterator[tuple[quick.OpenJob, bytes | None]]:
-            for job in unseen:
-                yield job, listing.details(job.job_arn)
-
-        told: StagedJobs = {}
-        try:
-            for answer in self._reading.of_single_jobs(answers):
-                if answer is None:
-                    self._keep_lease()
-                    continue
-                job, details = answer
-                if details is None:
-                    return None
-                now = self._decoder.job(quick.as_item(details, job)).job
-                if now.job_arn != job.job_arn or now.update_time < job.update_time:
-                    return None
-                if (now.status, now.update_time) != (job.status, job.update_time):
-                    told[now.job_arn] = store.Staged(now, None, len(told) + 1)
-        except (source.SourceError, jobs.BadItemError, ValueError):
-            return None
-        return told
-
-    def _finish_quick(self, told: StagedJobs) -> None:
+    def _finish_quick(self, changed: StagedJobs) -> None:
         """Close a quick sweep, which concludes nothing of the jobs that it did not see."""
         self.kind = "quick"
 
         def work(connection: Connection) -> store.Counts:
-            settled = store.settle(connection, self._run, told) if told else None
+            settled = store.settle(connection, self._run, changed) if changed else None
             store.record_open_seen(connection, self._run)
             rollups.count_up(connection, self._run.membership_key)
-            counts = self._with_calls(self.counts + _counts_of(settled))
-            self._end(connection, counts, store.Ending("complete"), full_due=False)
+            counts = self._with_calls(self.counts + (settled.counts() if settled else store.Counts()))
+            self._end(connection, counts, store.Ending("complete"), full_due=False, may_be_quick=True)
             return counts
 
         self._writer.write(work, self._complete)
@@ -202,44 +131,44 @@ class Syncing:
     def _list(self) -> bool:
         """Read and settle a full listing, or what is left of it; return whether all of its items could be read."""
         try:
-            self._settle(self._pages())
+            self._settling.settle(self._pages())
             is_enough = not self._is_split or not self._writer.read(self._is_any_missing)
-        except source.SourceError:  # of a part, perhaps: its model may not be there any more
-            if not self._is_split:
+        except source.SourceError as error:  # of a part, perhaps: its model may not be there any more
+            if not self._is_split or error.code == source.NO_PROGRESS:
                 raise
             is_enough = False
         if not is_enough:
             self._is_split = False
-            self._settle(self._reading.from_the_start())
+            self._settling.settle(self._reading.from_the_start())
         self._count_up()
         return not self.counts.jobs_rejected
 
     def _is_any_missing(self, connection: Connection) -> bool:
-        missing, _ = store.missing_jobs(connection, self._run, self._shown + self._stale, timedelta())
+        shown = self._settling.shown + self._settling.stale
+        missing, _ = store.missing_jobs(connection, self._run, shown, self._sync.absence_grace)
         return bool(missing)
 
-    def _pages(self) -> Iterator[Page | None]:
+    def _pages(self) -> Iterator[Page]:
         """Yield the pages of a full listing: split by model and side by side, where that is faster."""
-        if not self.counts.pages:
+        if not self.counts.pages:  # else a glance has read the first ones
             for page in self._reading.one_by_one():
                 yield page
-                if page is not None:
-                    break
+                break
         parts = self._parts()
         self._is_split = bool(parts)
         yield from self._reading.side_by_side(parts) if parts else self._reading.rest()
 
-    def _parts(self) -> list[plan.Part]:
+    def _parts(self) -> list[Scope]:
         """Return the listings that a full one is split into; none: it is read as it is."""
-        if not (self._may_be_split() and self._reading.has_more and plan.is_worth_it(self._reading.wait)):
+        wait = self._reading.wait
+        if not (self._may_be_split() and self._reading.has_more and plan.is_worth_it(wait)):
             return []
         shares = self._writer.read(lambda connection: known.shares(connection, self._run))
         try:
-            parts = plan.parts(self._reading.models(), shares, self._versions)
+            parts = plan.parts(self._reading.models(), shares, wait.at_once, self._versions)
         except source.SourceError:  # most likely not permitted: without the models there is nothing to split by
             return []
-        pages = self._run.expected_jobs // self._page_size
-        return parts if plan.are_few(parts, pages, self._reading.wait.at_once) else []
+        return parts if plan.are_few(parts, self._run.expected_jobs // self._page_size) else []
 
     def _versions(self, model_arn: str) -> list[str]:
         try:
@@ -248,97 +177,20 @@ class Syncing:
             return []
 
     def _may_be_split(self) -> bool:
-        """Tell whether nobody needs an unsplit one, which alone tells what is missing, or of an unknown model."""
+        """Tell whether nobody needs the whole, which alone tells what is missing, or of an unknown model.
+
+        A first listing may be split: the next one, which is not, proves it.
+        """
         before, full_every = self._run.listed, self._sync.full_every
-        if not self._scope.is_whole or not full_every:
+        if not self._membership.scope.is_whole or not full_every:
             return False
-        if before.unsplit_at is None:
+        if before.at is None:
             return True
-        return not before.full_due and self._run.started_at < before.unsplit_at + full_every
-
-    def _settle(self, pages: Iterator[Page | None]) -> None:
-        """Store what the pages tell that is not yet known; if they break off, what they told before."""
-        for told in self._told(self._batches(pages)):
-            self._store(told)
-        interruption, self._interruption = self._interruption, None
-        if interruption:
-            raise interruption
-
-    def _batches(self, pages: Iterator[Page | None]) -> Iterator[Batch]:
-        batch = Batch()
-        try:
-            for page in pages:
-                if page is not None:
-                    batch.add(page)
-                    self._listed += len(page.items)
-                if len(batch.items) >= batches.ITEMS or self._writer.is_due:
-                    yield batch
-                    batch = Batch()
-        except (source.SourceError, StoppedError) as error:
-            self._interruption = error
-        yield batch
-
-    def _told(self, of: Iterator[Batch]) -> Iterator[Told]:
-        """Yield what each batch tells; the next is decoded while the one before is stored."""
-        with ThreadPoolExecutor(1) as decoder:
-            before: Future[Told] | None = None
-            for batch in of:
-                decoding = decoder.submit(self._decoder.decode, *self._looked_up(batch))
-                if before:
-                    yield before.result()
-                before = decoding
-            if before:
-                yield before.result()
-
-    @cached_property
-    def _is_first(self) -> bool:
-        """Whether nothing was stored when this run began; what it stores itself the settling finds."""
-        return self._run.listed.at is None and self._writer.read(
-            lambda connection: known.is_empty(connection, self._run)
+        is_recent = (
+            before.unsplit_at is not None
+            and before.unsplit_at <= self._run.started_at < before.unsplit_at + full_every
         )
-
-    def _looked_up(self, batch: Batch) -> tuple[Batch, list[str], known.Known]:
-        digests = batch.digests()
-        if self._is_first:  # to look nothing up is a twentieth of it
-            return batch, digests, known.nothing(len(digests))
-        stored = self._writer.read(lambda connection: known.by_digest(connection, self._run, digests))
-        self._shown.extend(key for key in stored.keys if key is not None)
-        return batch, digests, stored
-
-    def _keep_lease(self) -> None:
-        if self._writer.is_due:
-            self._writer.write(lambda _: None)
-
-    def _look_up(self) -> None:
-        self._watch(Progress(self._membership.id, self._listed, self._run.expected_jobs))
-
-    def _store(self, told: Told) -> None:
-        if not told.jobs and not self._writer.is_due:
-            self.counts += told.counts
-            return
-
-        def work(connection: Connection) -> tuple[store.Settled | None, store.Counts]:
-            settled = store.settle(connection, self._run, told.jobs, known=told.keys) if told.jobs else None
-            counts = self._with_calls(self.counts + told.counts + _counts_of(settled))
-            store.record_counts(connection, self._run, counts)
-            return settled, counts
-
-        def accept(stored: tuple[store.Settled | None, store.Counts]) -> None:
-            settled, self.counts = stored
-            if settled:
-                self._shown.extend(settled.shown_keys or ())
-                self._stale.extend(settled.stale_keys or ())
-                for key, arn in settled.believable or ():
-                    self._keep_believable(key, told.jobs[arn])
-
-        self._writer.write(work, accept)
-
-    def _keep_believable(self, key: int, older: store.Staged) -> None:
-        """Keep the newest of the older states of a job, of equals the later read."""
-        kept = self._believable.get(key)
-        is_newer = kept is not None and older.job.update_time >= kept.job.update_time
-        if is_newer or (kept is None and len(self._believable) < _BELIEVED_AT_ONCE):
-            self._believable[key] = older
+        return is_recent and not before.full_due and not before.in_vain
 
     def _count_up(self) -> None:
         """Count what the batches have changed, in a transaction of its own: of a first sync it takes seconds.
@@ -352,38 +204,43 @@ class Syncing:
     def _finish(self) -> None:
         """Draw the conclusions that only a complete listing allows, and close the run: all or nothing."""
         missing, gone, alive = self._absence()
-        stale = set(self._stale).difference(self._shown)
-        believed = {staged.job.job_arn: staged for key, staged in self._believable.items() if key in stale}
+        stale, believed = self._settling.only_stale(), self._settling.believed()
+        shown = self._settling.shown + self._settling.stale
+        scope = self._membership.scope
+        full_due = bool(missing or stale)
 
         def work(connection: Connection) -> store.Counts:
             store.record_absence(connection, self._run, missing, gone, alive)
-            if not self._scope.is_whole:
-                store.record_unshown(connection, self._run, self._shown + self._stale, self._scope)
+            if not scope.is_whole:
+                store.record_unshown(connection, self._run, shown, scope)
             store.record_stale(connection, self._run, stale)
             settled = store.settle(connection, self._run, believed, believe=True) if believed else None
-            unseen = known.open_keys(connection, self._run, self._scope).difference(self._shown)
+            unseen = known.open_keys(connection, self._run, scope).difference(self._settling.shown)
             showed = store.Showed(self._reading.is_newest_first, self._is_split, all_open=not unseen)
-            store.record_listing(connection, self._run, self._scope, showed)
+            store.record_listing(connection, self._run, scope, showed)
             rollups.count_up(connection, self._run.membership_key)  # what was just concluded
             # Those believed were counted as stale when they were read.
             concluded = store.Counts(jobs_stale=-len(believed), jobs_absent=len(gone), transitions=len(gone))
-            counts = self._with_calls(self.counts + _counts_of(settled) + concluded)
-            self._end(connection, counts, store.Ending("complete"), full_due=bool(missing or stale))
+            counts = self._with_calls(self.counts + concluded + (settled.counts() if settled else store.Counts()))
+            is_ordered = showed.newest_first and not full_due
+            is_short = quick.is_short(self.counts.jobs_listed, self._page_size)
+            ending = store.Ending("complete")
+            self._end(connection, counts, ending, full_due=full_due, may_be_quick=is_ordered or is_short)
             return counts
 
         self._writer.write(work, self._complete)
 
     def _complete(self, counts: store.Counts) -> None:
-        self.counts = counts
+        self._settling.counts = counts
         self._ending = store.Ending("complete")
 
     def _absence(self) -> tuple[list[int], list[int], list[int]]:
         """Return the keys of the jobs missing, of the ones gone among them, and of those that AWS still knows."""
-        if not self._scope.is_whole:
+        if not self._membership.scope.is_whole:
             return [], [], []
         missing, tracked = self._writer.read(
             lambda connection: store.missing_jobs(
-                connection, self._run, self._shown + self._stale, self._sync.absence_grace
+                connection, self._run, self._settling.shown + self._settling.stale, self._sync.absence_grace
             )
         )
         gone: list[int] = []
@@ -406,10 +263,7 @@ class Syncing:
                 yield suspect, exists
 
         try:
-            for answer in self._reading.of_single_jobs(answers):
-                self._keep_lease()
-                if answer is not None:
-                    yield answer
+            yield from self._reading.of_single_jobs(answers)
         except source.SourceError:
             return
 
@@ -419,8 +273,11 @@ class Syncing:
 
         def work(connection: Connection) -> None:
             if self._ending.outcome == "running":
-                full_due = self._run.listed.full_due or bool(self.counts.pages)
-                self._end(connection, self._with_calls(self.counts), ending, full_due=full_due)
+                # New jobs are stored, and what stands behind them was not read: a glance would stop at them.
+                full_due = (
+                    self._run.listed.full_due or bool(self.counts.jobs_new) or not self._glance.is_in_order()
+                )
+                self._end(connection, self._with_calls(self.counts), ending, full_due=full_due, may_be_quick=False)
 
         def accept(_: None) -> None:
             if self._ending.outcome == "running":
@@ -430,7 +287,7 @@ class Syncing:
             self._writer.write(work, accept)
         except leases.FencedError as fenced:
             return self._close_fenced(str(fenced))
-        self.counts = self._with_calls(self.counts)
+        self._settling.counts = self._with_calls(self.counts)
         return self._ending
 
     def _close_fenced(self, error: str) -> store.Ending:
@@ -440,8 +297,16 @@ class Syncing:
             store.end(self._connection, self._run, ending)
         return ending
 
-    def _end(self, connection: Connection, counts: store.Counts, ending: store.Ending, *, full_due: bool) -> None:
-        following = self._following(connection, ending)
+    def _end(
+        self,
+        connection: Connection,
+        counts: store.Counts,
+        ending: store.Ending,
+        *,
+        full_due: bool,
+        may_be_quick: bool,
+    ) -> None:
+        following = self._following(connection, ending, may_be_quick=may_be_quick)
         store.record_counts(connection, self._run, counts)
         store.end(
             connection,
@@ -453,13 +318,16 @@ class Syncing:
         )
         leases.release(connection, self._run, following, full_due=full_due)
 
-    def _following(self, connection: Connection, ending: store.Ending) -> leases.Following | None:
+    def _following(
+        self, connection: Connection, ending: store.Ending, *, may_be_quick: bool
+    ) -> leases.Following | None:
         """Return when the membership is due next: by its schedule, or for another try; None: as it was."""
         if ending.error_class == "Stopped":
             return None
         now = leases.now(connection)
-        polls_open = self._schedule.every_open is not None
-        has_open = polls_open and bool(known.open_keys(connection, self._run, self._scope))
+        # A full listing each minute would ask for more than an account is given.
+        polls_open = may_be_quick and self._schedule.every_open is not None
+        has_open = polls_open and bool(known.open_keys(connection, self._run, self._membership.scope))
         regular = timetable.next_due(
             self._schedule, self._membership.id, self._run.started_at, now, has_open=has_open
         )
@@ -472,15 +340,3 @@ class Syncing:
     def _with_calls(self, counts: store.Counts) -> store.Counts:
         calls = self._reading.calls
         return replace(counts, api_calls=calls.requests, retries=calls.retries, throttles=calls.throttles)
-
-
-def _counts_of(settled: store.Settled | None) -> store.Counts:
-    if settled is None:
-        return store.Counts()
-    return store.Counts(
-        jobs_new=settled.new,
-        jobs_changed=settled.changed,
-        transitions=settled.transitions,
-        jobs_unchanged=settled.unchanged,
-        jobs_stale=settled.stale,
-    )

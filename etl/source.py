@@ -5,12 +5,10 @@ a successful page is ours, since botocore takes a damaged one for an empty succe
 """
 
 import re
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -18,6 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from etl import clients, wire
 from etl.config import Aws, Membership
 from etl.masking import masked
+
+NO_PROGRESS = "NoProgress"
+"""The code of an answer that did not come."""
 
 MAX_RESULTS = 100
 """What AWS gives on one page at the most."""
@@ -52,6 +53,11 @@ class SourceError(Exception):
         self.code = _one_line(code) or "Unknown"
         self.cure = cure
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether AWS will go on answering so to who asks for a single job."""
+        return self.code in _NO_ANSWER or self.code in {"ValidationException", "DamagedPage"}
+
 
 def _one_line(words: object) -> str:
     """Return what came over the wire as one line of bounded length that can be stored and shown.
@@ -71,8 +77,6 @@ class Listing:
     calls: clients.Calls = field(default_factory=clients.Calls)
     has_more: bool = True
     """Whether AWS has pages that have not been read."""
-    wait: float = 0.0
-    """Seconds for which the last answer was waited, without what this machine had to compute for it."""
 
     def __post_init__(self) -> None:
         self._slot = clients.Slot(self.aws)
@@ -133,7 +137,7 @@ class Listing:
         `most` are enough for who only wants to know whether it is permitted.
         """
         request = {"membershipIdentifier": self.membership.id, "maxResults": most or MAX_RESULTS}
-        return list(islice(chain.from_iterable(self._listed("list_trained_models", request)), most))
+        return list(islice(self._models("list_trained_models", request), most))
 
     def versions(self, model_arn: str) -> list[wire.Model]:
         """Return all versions of a trained model; raises `SourceError`."""
@@ -142,19 +146,24 @@ class Listing:
             "trainedModelArn": model_arn,
             "maxResults": MAX_RESULTS,
         }
-        return list(chain.from_iterable(self._listed("list_trained_model_versions", request)))
+        return list(self._models("list_trained_model_versions", request))
+
+    def _models(self, method: str, request: dict[str, Any]) -> Iterator[wire.Model]:
+        for page in self._listed(method, request):
+            yield from page.items
 
     def _pages_of_one_pass(self) -> Iterator[list[bytes]]:
-        return self._listed("list_trained_model_inference_jobs", self._request())
+        for page in self._listed("list_trained_model_inference_jobs", self._request()):
+            self.has_more = page.token is not None
+            yield page.items
 
-    def _listed(self, method: str, request: dict[str, Any]) -> Iterator[list[Any]]:
-        """Yield the items of each page of a listing."""
+    def _listed(self, method: str, request: dict[str, Any]) -> Iterator[wire.Page[Any]]:
+        """Yield each page of a listing."""
         request = dict(request)
         tokens: set[bytes] = set()
         for _ in range(MAX_PAGES):
             page: wire.Page[Any] = self._call(method, **request)
-            self.has_more = page.token is not None
-            yield page.items
+            yield page
             if page.token is None:
                 return
             # Digests, since a token may be 10 kB long; botocore would page round a cycle for ever.
@@ -179,7 +188,7 @@ class Listing:
         try:
             with clients.counted(self.calls):
                 client = clients.client(self.aws, self.membership)
-                with self._slot, self._timed():
+                with self._slot:
                     response: dict[str, Any] = getattr(client, method)(**request)
             return wire.taken(response)
         except ClientError as error:
@@ -195,12 +204,6 @@ class Listing:
             raise SourceError("ExpiredCredentials", f"is this machine's clock right? {error}") from error
         except wire.DamagedError as error:
             raise SourceError("DamagedPage", f"what AWS answers cannot be read: {error}") from error
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        began, computed = time.perf_counter(), time.thread_time()
-        yield
-        self.wait = (time.perf_counter() - began) - (time.thread_time() - computed)
 
     def _refusal(self, error: ClientError, midway: bool) -> SourceError:
         code = error.response["Error"]["Code"]

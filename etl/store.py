@@ -18,8 +18,8 @@ from sqlalchemy.schema import CreateTable
 
 from etl import absence, reconcile, rollups
 from etl.jobs import Job
-from etl.known import Scope
 from etl.leases import Run
+from etl.scope import Scope
 from etl.tables import inference_job, membership, sync_run
 
 REJECTIONS_KEPT = 100
@@ -99,6 +99,16 @@ class Settled(NamedTuple):
     earliest_creation: datetime | None
     """Of the jobs that are new or changed."""
 
+    def counts(self) -> Counts:
+        """Return it as counts of the run."""
+        return Counts(
+            jobs_new=self.new,
+            jobs_changed=self.changed,
+            transitions=self.transitions,
+            jobs_unchanged=self.unchanged,
+            jobs_stale=self.stale,
+        )
+
 
 def settle(
     connection: Connection,
@@ -160,7 +170,7 @@ def _copy(connection: Connection, jobs: Iterable[Staged]) -> None:
 def missing_jobs(
     connection: Connection, run: Run, shown: Sequence[int], grace: timedelta
 ) -> tuple[list[absence.Missing], int]:
-    """Return the jobs that a complete listing did not show, and how many are tracked; 0 if it showed all of them."""
+    """Return the jobs that a complete listing did not show, and how many are tracked; 0 if it showed all."""
     parameters = {"owner": run.membership_key, "shown_keys": _literal(shown), "grace": grace}
     rows = connection.execute(absence.missing_jobs(), parameters)
     missing = [absence.Missing(*row) for row in rows]
@@ -223,8 +233,9 @@ def record_listing(connection: Connection, run: Run, scope: Scope, showed: Showe
             listed_at=run.started_at,
             listed_model_arn=scope.model_arn,
             listed_model_version=scope.model_version,
-            newest_first=showed.newest_first,
-            unsplit_at=func.coalesce(before.unsplit_at, run.started_at) if showed.is_split else run.started_at,
+            # What holds for parts is not proved for the whole.
+            newest_first=before.newest_first if showed.is_split and showed.newest_first else showed.newest_first,
+            unsplit_at=before.unsplit_at if showed.is_split else run.started_at,
             open_listed_at=run.started_at if showed.all_open else case((is_same_scope, before.open_listed_at)),
             account_id=func.coalesce(before.account_id, account.scalar_subquery()),
         )

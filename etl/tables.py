@@ -83,7 +83,7 @@ membership = Table(
     Column("listed_model_version", Text, comment="Filter of that listing; null: all versions"),
     Column("newest_first", Boolean, comment="Whether that listing came newest first; null: not known"),
     Column("unsplit_at", _Moment,
-           comment="Start of the last of them that was not split by model, or of the first"),
+           comment="Start of the last of them that was not split by model"),
     Column("open_listed_at", _Moment, comment="Start of the last sweep, full or quick, that saw every open job"),
     Column("full_due", Boolean, nullable=False, server_default=text("true"),
            comment="The next sweep is a full one, whenever it is: what came before left something open"),

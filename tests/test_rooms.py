@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "transport": set(),
     "sessions": set(),
     "tokens": {"sessions", "transport"},
-    "config": {"tokens", "transport"},
+    "config": {"tokens", "transport", "scope"},
     "console": set(),
     "tables": {"jobs"},
     "demo": set(),
@@ -37,20 +37,25 @@ MAY_IMPORT = {
     "clients": {"config", "pace", "roles", "sessions", "wire"},
     "source": {"clients", "config", "masking", "wire"},
     "order": set(),
-    "plan": set(),
+    "scope": set(),
+    "plan": {"scope"},
     "batches": {"jobs", "known", "order", "store"},
-    "quick": {"jobs", "leases"},
-    "known": {"jobs", "leases", "plan", "quick", "tables"},
-    "reading": {"ahead", "clients", "config", "order", "plan", "source"},
-    "store": {"absence", "jobs", "known", "leases", "reconcile", "rollups", "tables"},
-    "leases": {"tables"},
+    "quick": {"jobs", "leases", "scope"},
+    "known": {"jobs", "leases", "plan", "quick", "scope", "tables"},
+    "reading": {"ahead", "clients", "config", "order", "plan", "scope", "source"},
+    "settling": {"batches", "known", "leases", "order", "store", "writer"},
+    "glance": {
+        "batches", "jobs", "known", "leases", "quick", "reading", "scope", "settling", "source", "store", "writer",
+    },
+    "store": {"absence", "jobs", "leases", "reconcile", "rollups", "scope", "tables"},
+    "leases": {"scope", "tables"},
     "writer": {"database", "leases"},
     "ahead": set(),
     "backoff": set(),
     "timetable": {"backoff", "config"},
     "run": {
-        "absence", "batches", "config", "database", "jobs", "known", "leases", "order", "plan", "quick",
-        "reading", "rollups", "source", "store", "timetable", "writer",
+        "absence", "batches", "config", "database", "glance", "known", "leases", "order", "plan", "quick",
+        "reading", "rollups", "scope", "settling", "source", "store", "timetable", "writer",
     },
     "sync": {"config", "database", "leases", "run", "store"},
     "sweep": {"config", "database", "leases", "run", "sync"},
@@ -106,6 +111,7 @@ DATABASE = {
     "rollups",
     "leases",
     "known",
+    "settling",
     "store",
     "writer",
     "database",
@@ -175,7 +181,7 @@ def test_the_list_names_no_room_and_no_way_that_is_not_there() -> None:
 
 def test_aws_and_the_database_meet_in_a_run_in_the_daemon_and_at_the_doctor_s_alone() -> None:
     asking = {room for room, imported in rooms().items() if imported & AWS}
-    assert asking == {"clients", "source", "reading", "run", "daemon", "doctor"}
+    assert asking == {"clients", "source", "reading", "glance", "run", "daemon", "doctor"}
     assert not any(reach(room) & AWS for room in DATABASE)
     assert not any(reach(room) & DATABASE for room in AWS)
 

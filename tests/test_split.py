@@ -22,8 +22,9 @@ from etl.demo.membership import Membership, TrainedModel
 from etl.demo.request import Request
 from etl.demo.resources import Job, to_json
 from etl.demo.world import World
-from etl.plan import Part, Share, Wait
+from etl.plan import Share, Wait
 from etl.run import Progress, StoppedError
+from etl.scope import Scope
 from etl.sync import SyncReport, sync_membership
 
 LIST = "ListTrainedModelInferenceJobs"
@@ -440,29 +441,43 @@ A, B, C = "model/a", "model/b", "model/c"
     ("models", "shares", "versions", "parts"),
     [
         ([], [], [], []),
-        ([A, B], [], [], [Part(A), Part(B)]),
-        ([A], [Share(B, None, 1)], [], [Part(B), Part(A)]),
-        ([A, A], [Share(A, "1", 9)], ["1"], [Part(A)]),
-        ([A, B], [Share(A, "1", 5), Share(A, "2", 5), Share(B, None, 10)], ["1", "2"], [Part(A), Part(B)]),
+        ([A, B], [], [], [Scope(A), Scope(B)]),
+        ([A], [Share(Scope(B, None), 1)], [], [Scope(B), Scope(A)]),
+        ([A, A], [Share(Scope(A, "1"), 9)], ["1"], [Scope(A)]),
         (
             [A, B],
-            [Share(A, "1", 5), Share(A, "2", 6), Share(B, None, 10)],
-            [],
-            [Part(A), Part(B)],
+            [Share(Scope(A, "1"), 5), Share(Scope(A, "2"), 5), Share(Scope(B, None), 10)],
+            ["1", "2"],
+            [Scope(A), Scope(B)],
         ),
-        ([A], [Share(A, "1", 5), Share(A, "2", 6)], ["3", "1"], [Part(A, "1"), Part(A, "2"), Part(A, "3")]),
-        ([A], [Share(A, "1", 5), Share(A, "2", 6)], ["1"], [Part(A, "1"), Part(A, "2")]),
-        ([A], [Share(A, "1", 5), Share(A, None, 6)], ["1"], [Part(A)]),
-        ([A], [Share(B, "1", 5), Share(C, None, 1)], ["1"], [Part(B), Part(C), Part(A)]),
+        (
+            [A, B],
+            [Share(Scope(A, "1"), 5), Share(Scope(A, "2"), 6), Share(Scope(B, None), 10)],
+            [],
+            [Scope(A), Scope(B)],
+        ),
+        (
+            [A],
+            [Share(Scope(A, "1"), 5), Share(Scope(A, "2"), 6)],
+            ["3", "1"],
+            [Scope(A, "1"), Scope(A, "2"), Scope(A, "3")],
+        ),
+        ([A], [Share(Scope(A, "1"), 5), Share(Scope(A, "2"), 6)], ["1"], [Scope(A, "1"), Scope(A, "2")]),
+        ([A], [Share(Scope(A, "1"), 5), Share(Scope(A, None), 6)], ["1"], [Scope(A)]),
+        ([A], [Share(Scope(B, "1"), 5), Share(Scope(C, None), 1)], ["1"], [Scope(B), Scope(C), Scope(A)]),
     ],
 )
-def test_the_parts(models: list[str], shares: list[Share], versions: list[str], parts: list[Part]) -> None:
-    assert plan.parts(models, shares, lambda _: versions) == parts
+def test_the_parts(models: list[str], shares: list[Share], versions: list[str], parts: list[Scope]) -> None:
+    assert plan.parts(models, shares, 2, lambda _: versions) == parts
 
 
 shares_of_a_membership = st.lists(
-    st.builds(Share, st.sampled_from([A, B, C]), st.sampled_from([None, "1", "2"]), st.integers(1, 9)),
-    unique_by=lambda share: share[:2],
+    st.builds(
+        Share,
+        st.builds(Scope, st.sampled_from([A, B, C]), st.sampled_from([None, "1", "2"])),
+        st.integers(1, 9),
+    ),
+    unique_by=lambda share: share.scope,
 )
 
 
@@ -470,30 +485,30 @@ shares_of_a_membership = st.lists(
 def test_the_parts_show_each_stored_job_of_a_model_once_and_each_model(
     models: list[str], shares: list[Share], versions: list[str]
 ) -> None:
-    parts = plan.parts(models, shares, lambda _: versions)
+    parts = plan.parts(models, shares, 2, lambda _: versions)
     for share in shares:
-        assert sum(part in {Part(share.model_arn), Part(share.model_arn, share.version)} for part in parts) == 1
-    assert {part.model_arn for part in parts} == {*models, *(share.model_arn for share in shares)}
+        assert sum(part in {Scope(share.scope.model_arn), share.scope} for part in parts) == 1
+    assert {part.model_arn for part in parts} == {*models, *(share.scope.model_arn for share in shares)}
     assert len(set(parts)) == len(parts)
 
 
 @pytest.mark.parametrize(
-    ("number", "expected_pages", "at_once", "are_few"),
+    ("number", "expected_pages", "are_few"),
     [
-        (0, 100, 8, False),
-        (1, 100, 8, False),
-        (2, 4, 8, True),
-        (2, 3, 8, False),
-        (50, 100, 8, True),
-        (51, 100, 8, False),
-        (16, 0, 8, True),
-        (17, 0, 8, False),
+        (0, 100, False),
+        (1, 100, False),
+        (2, 4, True),
+        (2, 3, False),
+        (50, 100, True),
+        (51, 100, False),
+        (100, 0, True),
+        (101, 0, False),
     ],
 )
 def test_so_many_listings_are_worth_a_request_more_for_each(
-    number: int, expected_pages: int, at_once: int, are_few: bool
+    number: int, expected_pages: int, are_few: bool
 ) -> None:
-    assert plan.are_few([Part(f"model/{nth}") for nth in range(number)], expected_pages, at_once) is are_few
+    assert plan.are_few([Scope(f"model/{nth}") for nth in range(number)], expected_pages) is are_few
 
 
 @pytest.mark.parametrize(

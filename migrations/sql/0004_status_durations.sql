@@ -13,11 +13,7 @@ SELECT
         coalesce(closed.not_before, least(now(), greatest(
             CASE WHEN job.status <> 'NOT_LISTED' THEN job.update_time ELSE opened.changed_time END,
             CASE
-                WHEN opened.run_id > ( -- the last full listing still showed the status before
-                    SELECT max(run.run_id) FROM cleanrooms_etl.sync_run AS run
-                    WHERE run.membership_key = membership.membership_key AND run.outcome = 'complete'
-                        AND run.kind = 'full'
-                ) THEN NULL
+                WHEN opened.run_id > last_full.run_id THEN NULL -- that listing still showed the status before
                 WHEN job.stale_runs > 0 THEN NULL
                 WHEN job.digest IS NULL THEN job.last_listed_at
                 WHEN (membership.listed_model_arn = job.trained_model_arn OR membership.listed_model_arn IS NULL)
@@ -40,6 +36,10 @@ SELECT
     bool_or(opened.from_status IS NULL) AS left_censored,
     bool_or(closed.job_key IS NULL) AS right_censored
 FROM cleanrooms_etl.membership
+CROSS JOIN LATERAL ( -- once for each membership: it lies behind many quick sweeps
+    SELECT max(run.run_id) AS run_id FROM cleanrooms_etl.sync_run AS run
+    WHERE run.membership_key = membership.membership_key AND run.outcome = 'complete' AND run.kind = 'full'
+) AS last_full
 JOIN cleanrooms_etl.inference_job AS job USING (membership_key)
 JOIN cleanrooms_etl.status_transition AS opened ON opened.job_key = job.job_key
 LEFT JOIN cleanrooms_etl.status_transition AS closed

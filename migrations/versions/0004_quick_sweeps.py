@@ -22,7 +22,7 @@ MEMBERSHIP: tuple[sa.Column[Any], ...] = (
     sa.Column(
         "unsplit_at",
         _Moment,
-        comment="Start of the last of them that was not split by model, or of the first",
+        comment="Start of the last of them that was not split by model",
     ),
     sa.Column(
         "open_listed_at",
