@@ -24,7 +24,7 @@ class Contestant(NamedTuple):
     name: str
     command: Callable[[Target], Command]
     jobs: str | None
-    """The table or view in which the status of each job stands afterwards; None: it stores nothing."""
+    """The table or view in which the status of each job stands afterwards; None: nothing is looked up."""
 
 
 def script(name: str, python: Path | str = sys.executable) -> Callable[[Target], Command]:

@@ -6,9 +6,13 @@ import statistics
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from functools import reduce
+from operator import or_
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -17,6 +21,11 @@ from benchmarks.server import Server
 from benchmarks.service import Service
 
 LAUNCH = Path(__file__).with_name("launch.py")
+
+OWN_RECORD = {"membership", "sync_run"}
+"""The tables in which each sync of ours writes a row, whatever it finds."""
+
+HISTORY = "SELECT job_arn, to_status, changed_time FROM cleanrooms.status_transitions"
 
 # Nothing of the operator's own: the keys are nobody's, and no instance is asked for others. Nobody calls home.
 ENVIRON = {
@@ -45,13 +54,29 @@ class Figures:
     seconds: float
     cpu_seconds: float
     """Of the process and all that it started."""
-    peak_bytes: int
-    """The largest that the process was, or the largest of those that it started."""
+    peak_mb: float
+    """Of the process together with those that it started, by the operating system's accounts."""
     server_cpu_seconds: float = 0
-    wal_bytes: int = 0
-    dead_rows: int = 0
-    rows_written: Counter[str] = field(default_factory=Counter)
+    wal_mb: float = 0
+    dead: Counter[str] = field(default_factory=Counter)
+    """Dead rows, by table."""
+    written: Counter[str] = field(default_factory=Counter)
+    """Inserts, updates and deletes, by table."""
     requests: int = 0
+
+    @property
+    def dead_rows(self) -> int:
+        """The dead rows but for those of the run's own record."""
+        return _besides_own_record(self.dead)
+
+    @property
+    def rows_written(self) -> int:
+        """The rows written but for those of the run's own record."""
+        return _besides_own_record(self.written)
+
+
+def _besides_own_record(rows: Counter[str]) -> int:
+    return sum(number for table, number in rows.items() if table not in OWN_RECORD)
 
 
 def time_process(command: Command) -> Figures:
@@ -80,21 +105,30 @@ def measure(contestant: Contestant, target: Target, server: Server, service: Ser
     return replace(
         took,
         server_cpu_seconds=after.cpu_seconds - before.cpu_seconds,
-        wal_bytes=after.wal_bytes - before.wal_bytes,
-        dead_rows=after.dead_rows - before.dead_rows,
-        rows_written=after.rows_written - before.rows_written,
+        wal_mb=(after.wal_bytes - before.wal_bytes) / 1_000_000,
+        dead=after.dead - before.dead,
+        written=after.written - before.written,
         requests=service.take_requests(),
     )
 
 
 def median(runs: Sequence[Figures]) -> Figures:
-    """Return the median of each figure; of the rows written, those of the last run."""
-    middle = {
-        name: statistics.median(getattr(run, name) for run in runs)
-        for name in vars(runs[0])
-        if name != "rows_written"
-    }
-    return replace(runs[-1], **middle)
+    """Return the median of each figure; of rows, which no noise adds to, the most in any of the runs."""
+    return Figures(**{item.name: _middle(getattr(run, item.name) for run in runs) for item in fields(Figures)})
+
+
+def _middle(values: Iterable[Any]) -> Any:
+    several = list(values)
+    return reduce(or_, several) if isinstance(several[0], Counter) else statistics.median(several)
+
+
+def check_history(url: str, history: Iterable[tuple[str, str, datetime]]) -> None:
+    """See that what is stored is this history of ARN, status and moment: no change less, and none more."""
+    with psycopg.connect(url) as connection:
+        stored = set(connection.execute(HISTORY).fetchall())
+    truth = set(history)
+    if stored != truth:
+        raise BenchmarkError(f"{len(truth - stored)} changes are not stored, {len(stored - truth)} never were")
 
 
 def _check(url: str, jobs: str, tally: dict[str, int]) -> None:

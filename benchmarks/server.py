@@ -27,8 +27,9 @@ class Accounts(NamedTuple):
 
     cpu_seconds: float
     wal_bytes: int
-    dead_rows: int
-    rows_written: Counter[str]
+    dead: Counter[str]
+    """Dead rows, by table."""
+    written: Counter[str]
     """Inserts, updates and deletes, by table."""
 
 
@@ -72,7 +73,7 @@ class Server:
             return Accounts(
                 _cpu_seconds(self.postmaster),
                 _one(connection, "SELECT pg_current_wal_insert_lsn() - '0/0'"),
-                sum(dead for _, _, dead in tables),
+                Counter({name: dead for name, _, dead in tables}),
                 Counter({name: written for name, written, _ in tables}),
             )
 

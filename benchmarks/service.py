@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from multiprocessing import get_context
 from multiprocessing.managers import BaseManager
 from random import Random
@@ -11,20 +11,29 @@ from typing import Any, NamedTuple, cast
 
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
+from etl.demo.request import Request
 from etl.demo.resources import Job
 from etl.demo.world import World
 
 
 class Shape(NamedTuple):
-    """What is served; of each membership's jobs the newest `open_jobs` still run, all others have ended well."""
+    """What is served."""
 
     jobs: int
     """In each membership."""
     memberships: int = 1
-    models: int = 1
-    """In each membership; its jobs are theirs in turn."""
+    models: Sequence[float] = (1,)
+    """How big the trained models of each membership are, one beside the others."""
     open_jobs: int = 0
+    """Those of a membership's jobs that still run, the newest ones; all others have ended well."""
+    deep: int = 0
+    """Those of them that stand deep in the listing instead."""
     latency_seconds: float = 0
+
+    def is_open(self, number: int) -> bool:
+        """Tell whether a job still runs, by its number from the oldest."""
+        is_new = number >= self.jobs - (self.open_jobs - self.deep)
+        return is_new or number in {self.jobs * part // (self.deep + 1) for part in range(1, self.deep + 1)}
 
 
 class Service:
@@ -64,6 +73,22 @@ class Service:
                 is_open = number >= born - self._shape.open_jobs
                 self._world.create_job(membership, status="CREATE_IN_PROGRESS" if is_open else "ACTIVE")
 
+    def interrupt(self, created: int) -> None:
+        """Let so many jobs be created between a listing's first page and its second, the next time."""
+
+        def before_page(request: Request) -> None:
+            if "nextToken" in request.query:
+                self._endpoint.before_page = None
+                for membership in self._world.memberships.values():
+                    for _ in range(created):
+                        self._world.create_job(membership, status="ACTIVE")
+
+        self._endpoint.before_page = before_page
+
+    def history(self) -> list[tuple[str, str, datetime]]:
+        """Tell each change of status: the job's ARN, what it changed to, and when."""
+        return [(job.arn, *change) for job in self._jobs(self.memberships()) for change in job.truth]
+
     def tally(self, memberships: Sequence[str]) -> dict[str, int]:
         """Count the jobs of each status in some of the memberships."""
         return dict(Counter(job.status for job in self._jobs(memberships)))
@@ -80,16 +105,16 @@ class Service:
 
     def _fill(self, membership: Membership) -> None:
         """Create the jobs, a second apart, and render them: the first listing is served as fast as later ones."""
-        models = [self._world.add_trained_model(membership, f"model-{n}") for n in range(self._shape.models)]
+        sizes, jobs = self._shape.models, self._shape.jobs
+        models = [self._world.add_trained_model(membership, f"model-{number}") for number in range(len(sizes))]
         now = self._world.now()
-        for number in range(self._shape.jobs):
-            left = self._shape.jobs - number
+        for number, model in enumerate(self._random.choices(models, sizes, k=jobs)):
             job = self._world.create_job(
                 membership,
-                models[number % len(models)],
+                model,
                 name=f"scoring-{number}",
-                status="CREATE_IN_PROGRESS" if left <= self._shape.open_jobs else "ACTIVE",
-                create_time=now - timedelta(seconds=left),
+                status="CREATE_IN_PROGRESS" if self._shape.is_open(number) else "ACTIVE",
+                create_time=now - timedelta(seconds=jobs - number),
             )
             job.rendered()
 
