@@ -24,6 +24,7 @@ from etl.demo.membership import Membership
 from etl.demo.request import Request
 from etl.demo.world import World
 from etl.local_postgres import LocalPostgres, throw_away
+from etl.scope import Scope
 from etl.sync import SyncReport, sync_membership
 
 COMMITS = 10
@@ -271,7 +272,7 @@ def test_what_is_refused_during_copy_is_told_as_any_refusal_of_the_database(
     job = jobs.decode(item, membership.id, NOON).job
     unstorable = store.Staged(msgspec.structs.replace(job, description="\0"), jobs.digest(item), 1)
     with database.connect(etl.config.database.address()) as connection, connection.begin():
-        listed = leases.Listed(None, None, None, None, None, full_due=True)
+        listed = leases.Listed(None, None, Scope(), None, full_due=True, in_vain=False)
         run = leases.Run(1, 1, 1, timedelta(minutes=1), NOON, 0, 900, 0, listed)
         with pytest.raises(DBAPIError, match="DataError"):
             store.settle(connection, run, {job.job_arn: unstorable})

@@ -80,6 +80,12 @@ def sync_full(etl: Etl) -> SyncReport:
     return sync_membership(etl.config, etl.config.memberships[0], full=True)
 
 
+def list_twice(etl: Etl) -> None:
+    """Sync for the first time, and once more: the second listing, which is not split, proves the first."""
+    etl.sync()
+    etl.sync()
+
+
 def last_run(etl: Etl) -> dict[str, Any]:
     return etl.query("SELECT * FROM cleanrooms_etl.sync_run ORDER BY run_id DESC LIMIT 1")[0]
 
@@ -149,12 +155,14 @@ def test_a_first_listing_is_split_by_model_and_read_side_by_side(
     run = last_run(etl)
     assert (run["listings"], run["pages"], run["api_calls"]) == (5, 13, 14)
     assert known(etl) == all_jobs(world, membership)
+    assert listed(etl)["newest_first"] is None  # of the whole
+    assert asked(endpoint, etl.sync) == WHOLE
     assert listed(etl)["newest_first"] is True
     assert broken_rules(etl) == []
 
 
 def test_a_split_listing_of_nothing_new_writes_nothing(etl: Etl, endpoint: Endpoint) -> None:
-    etl.sync()
+    list_twice(etl)
     rows = etl.query("SELECT xmin::text, job_key FROM cleanrooms_etl.inference_job ORDER BY job_key")
     assert asked(endpoint, lambda: sync_full(etl)) == BY_MODEL
     assert etl.query("SELECT xmin::text, job_key FROM cleanrooms_etl.inference_job ORDER BY job_key") == rows
@@ -168,7 +176,7 @@ def test_a_model_with_most_of_the_jobs_is_split_by_version(
     fill(world, membership, [*versions, small, *versions], 100)
     world.add_trained_model(membership, "big", version_identifier=UNUSED_ID)
     etl = make_etl(aws={"page_size": PAGE, "max_concurrency": AT_ONCE}, sync={"full_every": "6h"})
-    etl.sync()
+    list_twice(etl)
     assert asked(endpoint, lambda: sync_full(etl)) == {
         (None, None): 1,
         ("small", None): 2,
@@ -189,7 +197,7 @@ def test_a_model_of_whose_jobs_one_names_no_version_is_not_split_by_version(
     old = real_time() - timedelta(days=9)
     world.create_job(membership, plain, status="ACTIVE", create_time=old, update_time=old)
     etl = make_etl(aws={"page_size": PAGE, "max_concurrency": AT_ONCE}, sync={"full_every": "6h"})
-    etl.sync()
+    list_twice(etl)
     assert asked(endpoint, lambda: sync_full(etl)) == {(None, None): 1, ("big", None): 5, ("small", None): 2}
     assert known(etl) == all_jobs(world, membership)
 
@@ -237,7 +245,7 @@ def test_without_the_versions_it_is_split_by_model_alone(
     versions = [world.add_trained_model(membership, "big", version_identifier=version) for version in VERSION_IDS]
     fill(world, membership, [*versions, world.add_trained_model(membership, "small")], 100)
     etl = make_etl(aws={"page_size": PAGE, "max_concurrency": AT_ONCE}, sync={"full_every": "6h"})
-    etl.sync()
+    list_twice(etl)
     endpoint.on(VERSIONS, error("AccessDeniedException"), times=None)
     assert set(asked(endpoint, lambda: sync_full(etl))) == {(None, None), ("big", None), ("small", None)}
 
@@ -276,20 +284,21 @@ def test_once_in_full_every_one_is_not_split(etl: Etl, endpoint: Endpoint) -> No
 # What a split listing may not tell
 
 
-def test_a_model_that_is_not_told_of_is_listed_once_a_job_of_it_is_known(
+def test_a_model_that_is_not_told_of_is_found_by_the_next_listing_and_listed_from_then_on(
     etl: Etl, world: World, membership: Membership, models: list[TrainedModel], endpoint: Endpoint
 ) -> None:
     membership.models.remove(models[2])
     assert asked(endpoint, etl.sync) == {key: count for key, count in BY_MODEL.items() if key[0] != "c"}
     assert known(etl) < all_jobs(world, membership)
-    assert asked(endpoint, lambda: sync_full(etl)) == BY_MODEL
+    assert asked(endpoint, etl.sync) == WHOLE
     assert known(etl) == all_jobs(world, membership)
+    assert asked(endpoint, lambda: sync_full(etl)) == BY_MODEL
 
 
 def test_a_job_that_is_gone_is_concluded_by_two_listings_that_are_not_split(
     etl: Etl, world: World, membership: Membership, endpoint: Endpoint
 ) -> None:
-    etl.sync()
+    list_twice(etl)
     gone = world.jobs(membership)[50]
     world.remove(membership, gone)
     first = asked(endpoint, lambda: sync_full(etl))
@@ -304,12 +313,13 @@ def test_a_job_that_only_filtered_listings_do_not_show_is_not_gone(
     etl: Etl, world: World, membership: Membership, endpoint: Endpoint
 ) -> None:
     hidden = world.jobs(membership)[50]
-    etl.sync()
+    list_twice(etl)
     world.override(hidden, {"trainedModelArn": hidden.trained_model_arn})
     hidden.trained_model_arn = "of-no-model"
     before = etl.query("SELECT xmin::text, job_key FROM cleanrooms_etl.inference_job ORDER BY job_key")
-    for _ in range(6):
+    for _ in range(3):
         assert asked(endpoint, lambda: sync_full(etl)) == BY_MODEL | {(None, None): 1 + 10}
+        assert asked(endpoint, lambda: sync_full(etl)) == WHOLE  # its parts were read in vain
     assert etl.query("SELECT xmin::text, job_key FROM cleanrooms_etl.inference_job ORDER BY job_key") == before
     assert listed(etl)["full_due"] is False
     assert broken_rules(etl) == []
@@ -348,7 +358,7 @@ def test_where_a_part_breaks_off_the_same_run_reads_the_whole(
 def test_where_all_breaks_off_the_run_is_partial_and_concludes_nothing(
     etl: Etl, world: World, membership: Membership, models: list[TrainedModel], endpoint: Endpoint
 ) -> None:
-    etl.sync()
+    list_twice(etl)
     for job in world.jobs(membership)[:30]:
         world.remove(membership, job)
     endpoint.on(of(models[3]), error("AccessDeniedException"))
@@ -358,7 +368,6 @@ def test_where_all_breaks_off_the_run_is_partial_and_concludes_nothing(
     )
     assert sync_full(etl).outcome == "partial"
     assert {row["absent_listings"] for row in etl.query("SELECT * FROM cleanrooms_etl.inference_job")} == {0}
-    assert asked(endpoint, etl.sync) == {(None, None): 7}
 
 
 def readers() -> int:
