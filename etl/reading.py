@@ -12,7 +12,7 @@ from etl.plan import Wait
 from etl.scope import Scope
 
 PAGES_AHEAD = 50
-"""Pages read while a batch is settled: about one more batch."""
+"""Pages read while a batch is settled: one more batch, so that neither waits for the other."""
 
 _PATIENCE = 0.25  # seconds until who waits for AWS looks up: is it to stop, is its lease to be renewed?
 

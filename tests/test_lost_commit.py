@@ -65,6 +65,11 @@ def etl(make_etl: MakeEtl, world: World, membership: Membership) -> Etl:
     return etl
 
 
+def at(cuts: dict[int, Cut]) -> Callable[[int], Cut | None]:
+    """Cut the connection around these COMMITs."""
+    return cuts.get
+
+
 def sync_through(proxy: Proxy, etl: Etl) -> SyncReport:
     config = etl.config.model_copy(update={"database": Database(url=SecretStr(proxy.url))})
     return sync_membership(config, config.memberships[0])
@@ -132,13 +137,13 @@ def test_undisturbed_the_sync_below_has_so_many_commits(etl: Etl, proxy: Proxy) 
     ("number", "how"), [*((read, "before") for read in READS), *product(WRITES, ("before", "late", "after"))]
 )
 def test_a_connection_lost_around_a_commit_leaves_no_trace(etl: Etl, proxy: Proxy, number: int, how: Cut) -> None:
-    proxy.cut = {number: how}.get
+    proxy.cut = at({number: how})
     check_all_is_as_if_nothing_had_happened(etl, sync_through(proxy, etl))
     assert proxy.commits > number
 
 
 def test_connections_lost_around_every_other_commit_leave_no_trace(etl: Etl, proxy: Proxy) -> None:
-    proxy.cut = {number: "after" if number % 4 else "before" for number in range(2, 40, 2)}.get
+    proxy.cut = at({number: "after" if number % 4 else "before" for number in range(2, 40, 2)})
     check_all_is_as_if_nothing_had_happened(etl, sync_through(proxy, etl))
 
 
@@ -146,7 +151,7 @@ def test_connections_lost_around_every_other_commit_leave_no_trace(etl: Etl, pro
 def test_a_run_whose_beginning_was_lost_fails_and_keeps_nobody_from_the_next(
     etl: Etl, proxy: Proxy, how: Cut
 ) -> None:
-    proxy.cut = {1: how}.get
+    proxy.cut = at({1: how})
     report = sync_through(proxy, etl)
     assert (report.outcome, report.run_id, report.error_class) == ("failed", None, "OperationalError")
     check_all_is_as_if_nothing_had_happened(etl, sync_when_free(lambda: sync_through(proxy, etl)))
@@ -166,7 +171,7 @@ def test_a_follower_that_came_before_the_lost_answer_was_looked_for_changes_noth
         return look(*arguments)
 
     monkeypatch.setattr(leases, "committed_batches", too_late)
-    proxy.cut = {COMMITS: "after"}.get
+    proxy.cut = at({COMMITS: "after"})
     report = sync_through(proxy, etl)
     assert (report.outcome, report.counts.transitions) == ("complete", 4)
     assert [(each.outcome, each.counts.transitions) for each in followers] == [("complete", 0)]
@@ -205,10 +210,9 @@ def test_a_batch_that_is_found_committed_when_the_run_is_closed_counts(
     etl: Etl, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(writer, "_PAUSES", (0.02,))
-    proxy.cut = {
-        number: "after",
-        number + 1: "before",
-    }.get  # both tries: the answer is lost, and so is the question
+    proxy.cut = at(
+        {number: "after", number + 1: "before"}
+    )  # both tries: the answer is lost, and so is the question
     report = sync_through(proxy, etl)
     run = last_run(etl)
     is_complete = number == WRITES[-1]
@@ -224,7 +228,7 @@ def test_a_database_that_stays_away_fails_the_run_and_the_next_one_mends_all(
     etl: Etl, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "_PAUSES", (0.02, 0.02))
-    proxy.cut = dict.fromkeys(range(5, 100), "before").get
+    proxy.cut = at(dict.fromkeys(range(5, 100), "before"))
     report = sync_through(proxy, etl)
     assert (report.outcome, report.error_class) == ("failed", "OperationalError")
     assert last_run(etl)["outcome"] == "running"
