@@ -22,19 +22,20 @@ from benchmarks.scenes import Bench
 from benchmarks.server import running
 from benchmarks.service import Shape, served
 
-# The first whose pattern is found in a stack has the sample.
+# The first whose pattern is found in a stack has the sample. What calls the others is in their stacks, too: of such
+# rooms only the functions that do the work are named.
 STAGES = {
-    "start-up: imports": r"_find_and_load|_load_unlocked|_compile_bytecode",
-    "start-up: client, configuration": r"create_client|loaders\.py|boto(core|3)/session|configuration\.py",
-    "HTTP": r"botocore/httpsession|urllib3/|http/client|etl/http",
+    "start-up: Python, imports": r"^process [^;]*$|_find_and_load|_load_unlocked|_compile_bytecode",
+    "start-up: client, configuration": r"create_client|loaders\.py|boto(core|3)/session|etl/config",
+    "HTTP": r"botocore/httpsession|urllib3/|http/client",
     "signing": r"botocore/(auth|signers|credentials)",
     "splitting pages": r"etl/wire",
-    "boto3 besides": r"botocore/",
-    "digests": r"digest \(",
-    "lookup of digests": r"etl/known",
-    "decoding": r"etl/(jobs|batches)",
-    "COPY": r"_copy|psycopg/_copy",
-    "settle": r"etl/store|etl/reconcile",
+    "boto3 besides": r"botocore/|etl/(source|clients|pace)",
+    "digests": r"digests? \(etl/",
+    "lookup of digests": r"by_digest \(etl/",
+    "decoding": r"etl/jobs|(decode|look_at_order) \(etl/batches",
+    "COPY": r"_copy \(etl/|psycopg/_copy",
+    "settle": r"settle \(etl/store",
     "counting hours and weeks": r"etl/rollups",
     "rest": "",
 }
