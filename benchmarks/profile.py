@@ -22,10 +22,11 @@ from benchmarks.scenes import Bench
 from benchmarks.server import running
 from benchmarks.service import Shape, served
 
-# The first whose pattern is found in a stack has the sample. What calls the others is in their stacks, too: of such
-# rooms only the functions that do the work are named.
+# The first whose pattern is found in a stack has the sample. Who calls others is in their stacks, too: of such a
+# room only the functions that do the work are named.
 STAGES = {
-    "start-up: Python, imports": r"^process [^;]*$|_find_and_load|_load_unlocked|_compile_bytecode",
+    "start-up: Python": r"^process [^;]*$",
+    "start-up: imports": r"_find_and_load|_load_unlocked|_compile_bytecode",
     "start-up: client, configuration": r"create_client|loaders\.py|boto(core|3)/session|etl/config",
     "HTTP": r"botocore/httpsession|urllib3/|http/client",
     "signing": r"botocore/(auth|signers|credentials)",
