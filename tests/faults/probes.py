@@ -30,9 +30,11 @@ class Probes:
         self._equal_update_time()
         self._older_update_time_and_absence()
         self._listings_that_are_not_whole()
+        self._jobs_that_are_not_listed_and_not_gone()
         self._scene.list_in_full_every("1h")
         self._claim_known("nothing", sweeps=1)
         self._head_of_the_listing()
+        self._all_ends()
         self._broken_off_by_aws()
         self._broken_off_by_a_kill()
         self._change_that_a_quick_sweep_does_not_see()
@@ -75,12 +77,30 @@ class Probes:
                     self._scene.workers.sync("--membership", closed.id)
         self._claim_known("listings that were not whole", sweeps=1)
 
+    def _jobs_that_are_not_listed_and_not_gone(self) -> None:
+        """AWS leaves them out of its listings, and knows them when it is asked."""
+
+        def leave_out(page: Page) -> None:
+            del page[LIST][:1]
+
+        with self._scene.weather.under(lambda request: self._scene.weather.changed(request, leave_out)):
+            for _ in range(_UNTIL_GONE - 1):
+                self._scene.workers.sync()
+        self._claim_known("jobs that were left out", sweeps=1)
+
     def _head_of_the_listing(self) -> None:
         for life in self._estate.listed(self._estate.plain):
             for status in FOLLOWING.get(life.status, ())[:1]:
                 self._estate.change(life, status)
         self._estate.create(self._estate.plain)
         self._claim_known("an open job, and a new one", sweeps=1)
+
+    def _all_ends(self) -> None:
+        """Leave nothing open further down, for which a quick sweep would read on."""
+        for life in self._estate.listed(self._estate.plain):
+            if life.status in FOLLOWING:
+                self._estate.change(life, "ACTIVE")
+        self._claim_known("the end of what was open", sweeps=1)
 
     def _broken_off_by_aws(self) -> None:
         """The next sweep must not stop where it meets what this one has stored."""
@@ -130,7 +150,7 @@ class Probes:
 
     def _create_some(self) -> None:
         for _ in range(_MORE_THAN_A_PAGE):
-            self._estate.create(self._estate.plain)
+            self._estate.create(self._estate.plain, status="ACTIVE")
 
     def _end_at_the_same_time(self, life: Life) -> None:
         """Let a job end once more, and its updateTime stand still."""
