@@ -73,7 +73,7 @@ def test_who_stops_waiting_leaves_no_reader_behind() -> None:
     arriving = ahead.read(count(), depth=2, patience=PATIENCE)
     assert next(arriving) == 0
     arriving.close()
-    assert settles(lambda: readers() == before)
+    assert settles(lambda: readers() <= before)
 
 
 def test_an_item_that_hangs_does_not_hold_up_who_stops_waiting() -> None:
@@ -138,7 +138,7 @@ def test_the_first_error_ends_them_all() -> None:
 
     with pytest.raises(LookupError, match="no more"):
         list(ahead.read_together([count(), fails(), count()], readers=2, depth=3, patience=PATIENCE))
-    assert settles(lambda: readers() == before)
+    assert settles(lambda: readers() <= before)
 
 
 def test_who_stops_waiting_for_several_leaves_no_reader_behind() -> None:
@@ -146,7 +146,7 @@ def test_who_stops_waiting_for_several_leaves_no_reader_behind() -> None:
     arriving = ahead.read_together([count() for _ in range(9)], readers=4, depth=2, patience=PATIENCE)
     assert next(arriving) is not None
     arriving.close()
-    assert settles(lambda: readers() == before)
+    assert settles(lambda: readers() <= before)
 
 
 def test_one_that_hangs_does_not_hold_up_the_others() -> None:

@@ -379,7 +379,7 @@ class Here:
 
     def sync_the_first_page(self) -> None:
         """Break off behind the job that was created last."""
-        self.stage.endpoint.on(_is_second_page, answers.error("AccessDeniedException"))
+        self.stage.endpoint.on(_is_later_page, answers.error("AccessDeniedException"))
         assert self._outcome(page_size=1) == "partial"
 
     def _outcome(self, page_size: int = 100) -> str:
@@ -562,7 +562,7 @@ def test_a_sync_that_finds_nothing_new_writes_no_count(here: Here) -> None:
 def test_between_a_kill_and_the_next_sync_the_views_are_exact(
     here: Here, tmp_path: Path, endpoint: Endpoint
 ) -> None:
-    """The process waits for its second page when its first is committed, and then is killed."""
+    """The process waits for its third page when its first is committed, and then is killed."""
     world = here.stage.world
     for number in range(4):
         world.create_job(here.membership, create_time=real_time() - number * HOUR)
@@ -573,11 +573,19 @@ def test_between_a_kill_and_the_next_sync_the_views_are_exact(
     file = tmp_path / "etl.toml"
     file.write_text(
         f'[database]\nurl = "{here.stage.database_url}"\n'
-        f'[aws]\nendpoint_url = "{endpoint.url}"\npage_size = 2\n[sync]\nlease = "1s"\n'
+        f'[aws]\nendpoint_url = "{endpoint.url}"\npage_size = 1\n[sync]\nlease = "1s"\n'
         f'[[membership]]\nid = "{here.membership.id}"\nregion = "us-east-1"\n'
     )
-    endpoint.on(_is_second_page, answers.slow(30))
-    command = [sys.executable, "-m", "etl", "sync", "--config", str(file)]
+    endpoint.on(_is_later_page, answers.Normal(), answers.slow(30))
+    by_the_page = "from etl import batches, reading; batches.ITEMS = 1; reading.PAGES_AHEAD = 0"
+    command = [
+        sys.executable,
+        "-c",
+        f"{by_the_page}; from etl.cli import main; main()",
+        "sync",
+        "--config",
+        str(file),
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # noqa: S603 - our own program
         try:
             _wait_until(here, "uncounted_hours_from IS NOT NULL AND uncounted_weeks_from IS NOT NULL")
@@ -592,7 +600,7 @@ def test_between_a_kill_and_the_next_sync_the_views_are_exact(
     _wait_until(here, "uncounted_hours_from IS NULL AND uncounted_weeks_from IS NULL")
 
 
-def _is_second_page(request: Request) -> bool:
+def _is_later_page(request: Request) -> bool:
     return request.operation == JOBS and "nextToken" in request.query
 
 
