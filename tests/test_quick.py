@@ -289,16 +289,35 @@ def test_it_asks_at_once_where_no_other_plan_takes_fewer_requests(
 pages_of_moments = st.lists(st.lists(st.integers(0, 9), max_size=3))
 
 
+def is_sorted_down(moments: list[int]) -> bool:
+    return moments == sorted(moments, reverse=True)
+
+
 @given(pages_of_moments)
-def test_a_listing_comes_newest_first_as_long_as_no_job_is_newer_than_the_one_before(
+def test_a_listing_comes_newest_first_only_where_no_job_is_newer_than_the_one_before(
     listing: list[list[int]],
 ) -> None:
     order = NewestFirst()
-    read: list[int] = []
+    before: list[int] = []
+    is_falling = True
     for page in listing:
         order.take(page)
-        read += page
-        assert order.holds is (read == sorted(read, reverse=True))
+        went_on = [*before[-1:], *(moment for moment in page if moment not in before)]
+        is_falling = is_falling and all(is_sorted_down(part) for part in (page, went_on))
+        before = page or before
+        assert is_falling or not order.holds
+
+
+@given(st.lists(st.integers(0, 9)), st.integers(1, 3), st.lists(st.integers(0, 3)))
+def test_a_listing_comes_newest_first_though_new_jobs_push_others_down(
+    moments: list[int], page_size: int, arriving: list[int]
+) -> None:
+    jobs = sorted(moments, reverse=True)
+    order = NewestFirst()
+    for number, new in enumerate(arriving):
+        order.take(jobs[number * page_size : (number + 1) * page_size])
+        assert order.holds
+        jobs = [10 + number] * min(new, page_size) + jobs
 
 
 def test_where_all_pages_tell_something_new_the_listing_is_read_once(
@@ -415,6 +434,16 @@ def test_the_views_take_a_quick_sweep_for_a_witness_of_open_jobs_alone(
         latest["started_at"],
         first["started_at"],
     )
+
+
+def test_a_quick_sweep_is_no_witness_of_a_job_that_was_not_open(
+    etl: Etl, world: World, membership: Membership
+) -> None:
+    deep = world.jobs(membership)[50]
+    assert kinds(etl.sync()) == ("complete", "quick")
+    world.set_status(deep, "CANCEL_PENDING")
+    assert kinds(sync_full(etl)) == ("complete", "full")
+    assert last(etl, deep)["not_before"] == runs(etl)[0]["started_at"]
 
 
 # What forbids a quick sweep
@@ -725,6 +754,16 @@ def test_an_older_state_of_a_job_is_read_on_from(
     assert kinds(etl.sync()) == ("complete", "full")
     assert kinds(etl.sync()) == ("complete", "full")
     assert stored(etl, newest)["status"] == "CREATE_IN_PROGRESS"  # the third that says so is believed
+
+
+def test_an_older_state_deep_in_the_list_is_looked_for_by_full_listings_until_it_is_believed(
+    etl: Etl, world: World, membership: Membership
+) -> None:
+    deep = world.jobs(membership)[50]
+    world.set_status(deep, "CREATE_IN_PROGRESS", update_time=deep.update_time - MINUTE)
+    assert kinds(sync_full(etl)) == ("complete", "full")
+    assert [kinds(etl.sync()) for _ in range(2)] == [("complete", "full")] * 2
+    assert stored(etl, deep)["status"] == "CREATE_IN_PROGRESS"
 
 
 def test_a_malformed_item_is_read_on_from(

@@ -739,6 +739,13 @@ def test_of_several_older_states_the_newest_is_believed_whatever_the_batches(syn
     assert statuses[-1] == ["ACTIVE", "INACTIVE"]
 
 
+def test_of_equally_old_states_the_later_read_is_believed_whatever_the_batches(syncer: Syncer) -> None:
+    list_(syncer, Shown(0, minute=3, status="ACTIVE"))
+    older = Shown(0, minute=2, status="INACTIVE"), Shown(0, minute=2, status="CREATE_PENDING")
+    statuses = [list_(syncer, *older, batch_items=1) for _ in range(3)]
+    assert statuses[-1] == ["ACTIVE", "CREATE_PENDING"]
+
+
 def test_an_older_state_does_not_bring_back_a_job_that_is_gone(syncer: Syncer) -> None:
     list_(syncer, Shown(0, minute=2, status="ACTIVE"))
     list_(syncer, exists=False)
