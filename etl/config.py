@@ -41,8 +41,10 @@ class ConfigError(Exception):
     """The configuration cannot be used; one line a complaint, none of them holding a secret."""
 
     def __init__(self, complaints: Sequence[str]) -> None:
-        super().__init__("\n".join(complaints))
-        self.complaints = tuple(complaints)
+        self.complaints = tuple(
+            " ".join(complaint.split()) for complaint in complaints
+        )  # keys may hold a line's end
+        super().__init__("\n".join(self.complaints))
 
 
 def _duration(value: object) -> object:
@@ -96,6 +98,15 @@ Risk = tuple[str, str]
 """A key, and what is risked by its value."""
 
 
+def _weak_mode(url: SecretStr) -> str | None:
+    """Return the sslmode with which another machine can pose as this database, None where none can."""
+    way = transport.to_database(url.get_secret_value())
+    if way is None or not way.is_weak:
+        return None
+    # Whatever else stands in its place may be a secret, such as a whole URL that was pasted twice.
+    return way.sslmode if re.fullmatch(r"[a-z -]{1,30}", way.sslmode) else "none that there is"
+
+
 class Database(_Section):
     """Where the history is kept; without a URL, the private local Postgres."""
 
@@ -115,10 +126,10 @@ class Database(_Section):
     @classmethod
     def _is_safe(cls, url: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
         if url is not None and not others.data.get("allow_weak_tls", True):
-            way = transport.to_database(url.get_secret_value())
-            if way is not None and way.is_weak:
+            mode = _weak_mode(url)
+            if mode is not None:
                 raise ValueError(
-                    f"sslmode is {way.sslmode}, with which another machine can pose as the database:"
+                    f"sslmode is {mode}, with which another machine can pose as the database:"
                     f" write sslmode={transport.STRONG} in it, or set database.allow_weak_tls = true"
                 )
         return url
@@ -143,9 +154,9 @@ class Database(_Section):
 
     def risks(self) -> Iterator[Risk]:
         """Yield what is risked on the way, since it is allowed."""
-        way = transport.to_database(self.url.get_secret_value()) if self.url and self.allow_weak_tls else None
-        if way is not None and way.is_weak:
-            yield "database.url", f"sslmode is {way.sslmode}: whoever stands in between can pose as the database"
+        mode = _weak_mode(self.url) if self.url and self.allow_weak_tls else None
+        if mode is not None:
+            yield "database.url", f"sslmode is {mode}: whoever stands in between can pose as the database"
 
 
 class Aws(_Section):
@@ -416,7 +427,7 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # both come of 5,000 digits or brackets, too
         raise ConfigError([f"{file}: is not TOML: {error}"]) from None
 
 
@@ -492,7 +503,7 @@ def _nearest(path: Sequence[str]) -> str:
     """Name the known key that an unknown one was probably meant to be."""
     models: Mapping[str, type[BaseModel]] = {
         "database": Database, "aws": Aws, "sync": Sync, "schedule": Schedule, "daemon": Daemon,
-        "membership": Membership,
+        "quota": Quota, "membership": Membership,
     }  # fmt: skip
     known = list(models[path[0]].model_fields if len(path) > 1 else models)
     close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)

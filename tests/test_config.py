@@ -169,7 +169,19 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         load(tmp_path, {})
 
 
-@pytest.mark.parametrize("content", [b"[aws\n", b"page_size = = 3", b"\xff\xfe", b"[aws]\n[aws]\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[aws\n",
+        b"page_size = = 3",
+        b"\xff\xfe",
+        b"[aws]\n[aws]\n",
+        b'"a\\nb" = 1\n"a\\nb" = 1',
+        b"page_size = " + b"9" * 5_000,
+        b"page_size = " + b"[" * 5_000,
+    ],
+    ids=lambda content: content[:20].decode(errors="replace"),
+)
 def test_what_is_not_toml_is_one_line_that_names_the_file(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "etl.toml"
     file.write_bytes(content)
@@ -486,7 +498,7 @@ def test_a_membership_given_twice_is_a_mistake() -> None:
     [
         ({"databse": {}}, "databse: unknown key, did you mean database?"),
         ({"memberships": []}, "memberships: unknown key, did you mean membership?"),
-        ({"x9": 1}, "x9: unknown key; known are database, aws, sync, schedule, daemon, membership"),
+        ({"x9": 1}, "x9: unknown key; known are database, aws, sync, schedule, daemon, quota, membership"),
         ({"database": {"uri": "x"}}, "database.uri: unknown key, did you mean url?"),
         (
             {"aws": {"q": 1}},
@@ -495,6 +507,9 @@ def test_a_membership_given_twice_is_a_mistake() -> None:
         ),
         ({"sync": {"leese": "1m"}}, "sync.leese: unknown key, did you mean lease?"),
         ({"schedule": {"evry": "1m"}}, "schedule.evry: unknown key, did you mean every?"),
+        ({"quota": {"acount": 3}}, "quota.acount: unknown key, did you mean account?"),
+        ({"quotas": {}}, "quotas: unknown key, did you mean quota?"),
+        ({"aws": {"page\n_size": 3}}, "aws.page _size: unknown key, did you mean page_size?"),
     ],
 )
 def test_an_unknown_key_names_the_nearest_known_one(settings: Mapping[str, Any], expected: str) -> None:
@@ -557,6 +572,7 @@ def test_the_memberships_named_are_taken_once_each_and_all_where_none_is_named()
         ({"database": f"postgresql://etl:{PASSWORD}@db/x"}, {}),
         ({"database": {"url": [f"postgresql://etl:{PASSWORD}@db/x"]}}, {}),
         ({"aws": {"endpoint_url": f"http://me:{PASSWORD}@db/x"}}, {}),
+        ({"database": {"url": f"postgresql://etl@db/x?sslmode=postgresql://etl:{PASSWORD}@db/x"}}, {}),
         ({"schedule": {"every": PASSWORD}}, {}),
         ({"membership": [{"id": PASSWORD, "region": PASSWORD, "role_arn": PASSWORD}]}, {}),
         ({}, {"ETL_DATABASE_URL": f"db:{PASSWORD}"}),
