@@ -31,14 +31,12 @@ class _Body(msgspec.Struct):
     nextToken: str | None = None  # noqa: N815 - the name on the wire
 
 
-class _ParsedBody(msgspec.Struct):
-    trainedModelInferenceJobs: list[Any]  # noqa: N815 - the name on the wire
-    nextToken: str | None = None  # noqa: N815 - the name on the wire
-
-
 _decode_body = msgspec.json.Decoder(_Body).decode
 
-_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")  # an escape that is good only as one of two
+# Any escape. Half a surrogate pair alone is a group: whole pairs and escaped backslashes stand before it.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
 
 
 def _split(body: bytes) -> Page[bytes]:
@@ -48,23 +46,26 @@ def _split(body: bytes) -> Page[bytes]:
         items, token = [bytes(item) for item in page.trainedModelInferenceJobs], page.nextToken
     except msgspec.DecodeError:
         items, token = _split_tolerantly(body)
-    if token == "":
+    if token is not None and not token.encode():  # which raises of half a surrogate pair: no request could hold it
         raise ValueError("its nextToken is empty")
     return Page(items, token)
 
 
 def _split_tolerantly(body: bytes) -> tuple[list[bytes], str | None]:
     """Split a page of which one item may be odd: that must not cost the others."""
-    masked = _HALF_PAIR.sub(rb"\\ufffd", body)  # half a surrogate pair: split with others in their place
+    masked = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], body)
     try:
         page = _decode_body(masked)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
         # NaN or a raw control character: the standard library reads them, if slowly.
-        document = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
-        parsed = msgspec.convert(document, _ParsedBody)
-        return [json.dumps(item).encode() for item in parsed.trainedModelInferenceJobs], parsed.nextToken
+        match json.loads(body.decode("utf-8", "surrogateescape"), strict=False):
+            case {"trainedModelInferenceJobs": list(items), **others}:
+                return [json.dumps(item).encode() for item in items], msgspec.convert(
+                    others.get("nextToken"), str | None
+                )
+        raise
     return list(_same_places(body, masked, page.trainedModelInferenceJobs)), page.nextToken
 
 

@@ -252,6 +252,36 @@ def test_a_token_beside_a_bad_character_is_followed(
     assert len(stored(etl)) == 2
 
 
+def test_a_token_with_a_whole_pair_beside_half_a_one_is_sent_as_it_came(
+    etl: Etl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    first, second = jobs_in(world, membership, 2)
+    page = b'{"nextToken":"\\ud83d\\ude00","trainedModelInferenceJobs":[' + with_name(first, b"\\ud800") + b"]}"
+    last = answers.page({"trainedModelInferenceJobs": [second.wire()]})
+    endpoint.on(JOBS, answers.body(page), last)
+    assert etl.sync().outcome == "complete"
+    assert [request.query.get("nextToken") for request in endpoint.requests] == [None, "\U0001f600"]
+
+
+def test_a_field_beside_the_jobs_with_half_a_pair_for_its_name_costs_its_page_nothing(
+    etl: Etl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    [job] = jobs_in(world, membership, 1)
+    page = b'{"\\ud800":NaN,"trainedModelInferenceJobs":[' + job.rendered() + b"]}"
+    endpoint.on(JOBS, answers.body(page))
+    assert (etl.sync().outcome, len(stored(etl))) == ("complete", 1)
+
+
+def test_a_token_that_no_request_can_hold_ends_the_run_in_words(
+    etl: Etl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    [job] = jobs_in(world, membership, 1)
+    page = b'{"nextToken":"\\ud800","x":NaN,"trainedModelInferenceJobs":[' + job.rendered() + b"]}"
+    endpoint.on(JOBS, answers.body(page), times=9)
+    report = etl.sync()
+    assert (report.outcome, report.error_class) == ("failed", "DamagedPage")
+
+
 def test_bad_characters_of_keys_and_unknown_fields_are_replaced_and_counted(
     etl: Etl, world: World, membership: Membership
 ) -> None:
