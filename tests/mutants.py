@@ -165,7 +165,7 @@ MUTANTS = [
         "store.py",
         "newest_first=before.newest_first if showed.is_split and showed.newest_first else showed.newest_first,",
         "newest_first=showed.newest_first,",
-        ("test_split.py::test_an_order_by_model_is_not_taken_for_newest_first",),
+        ("test_split.py::test_a_first_listing_is_split_by_model_and_read_side_by_side",),
     ),
     Mutant(
         "a split listing puts off the one that is not",
@@ -179,7 +179,7 @@ MUTANTS = [
         "store.py",
         "open_listed_at=run.started_at if showed.all_open else case((is_same_scope, before.open_listed_at)),",
         "open_listed_at=run.started_at,",
-        ("test_quick.py::test_an_open_job_that_aws_knows_and_does_not_list_keeps_an_honest_window",),
+        ("test_quick.py::test_a_full_listing_is_no_witness_of_an_open_job_that_it_did_not_show",),
     ),
     Mutant(
         "a run that was given up as abandoned stays so",

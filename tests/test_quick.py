@@ -889,6 +889,18 @@ def test_an_open_job_that_aws_knows_and_does_not_list_keeps_an_honest_window(
     assert broken_rules(etl) == []
 
 
+def test_a_full_listing_is_no_witness_of_an_open_job_that_it_did_not_show(
+    etl: Etl, world: World, membership: Membership, deep: Job
+) -> None:
+    seen = runs(etl)[-1]["started_at"]
+    membership.items.remove(deep)  # Get knows it
+    sync_full(etl)
+    world.put_back(membership, deep)
+    world.set_status(deep, "INACTIVE")
+    sync_full(etl)
+    assert (last(etl, deep)["to_status"], last(etl, deep)["not_before"]) == ("INACTIVE", seen)
+
+
 def test_a_job_that_is_gone_from_the_head_is_noticed(etl: Etl, world: World, membership: Membership) -> None:
     gone = world.jobs(membership)[-3]
     world.remove(membership, gone)
