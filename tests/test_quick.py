@@ -829,7 +829,7 @@ def test_the_answer_about_another_job_is_not_taken(
 ) -> None:
     another = world.jobs(membership)[4]
     assert another is not deep
-    get_tells(endpoint, another)
+    get_tells(endpoint, another, updateTime=to_wire(deep.update_time))  # no older than what is stored
     assert kinds(etl.sync()) == ("complete", "full")
 
 
