@@ -658,7 +658,7 @@ MUTANTS = [
         "jobs.py",
         "return moment.astimezone(UTC)",
         "return moment.replace(tzinfo=UTC)",
-        ("test_jobs.py::test_a_time_is_read_as_botocore_reads_it_and_cut_to_microseconds",),
+        ("test_jobs.py::test_the_latest_moment_itself_is_taken",),
     ),
     Mutant(
         "the latest moment itself is set aside",
@@ -736,8 +736,7 @@ def _survivors(mutants: Sequence[Mutant], copies: Sequence[Path]) -> Iterator[st
                 yield mutant.name
 
 
-def _say_row(*cells: str) -> None:
-    mutant, caught_by, seconds = cells
+def _say_row(mutant: str, caught_by: str, seconds: str) -> None:
     sys.stdout.write(f"{mutant:<65} {seconds:>7}  {caught_by}\n")
     sys.stdout.flush()
 
