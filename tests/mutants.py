@@ -750,6 +750,8 @@ def main() -> None:
     if lost := [mutant.name for mutant in MUTANTS if not mutant.is_found()]:
         sys.exit(f"not found exactly once any more: {'; '.join(lost)}")
     chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in options.words)]
+    if not chosen:
+        parser.error("no mutant has these words in its name")
     with TemporaryDirectory() as folder:
         copies = [Path(folder) / str(number) for number in range(options.workers)]
         for copy in copies:
