@@ -39,17 +39,17 @@ class Calls:
     token: str = field(default="", repr=False)
     """The session token that the last request carried, so that whoever tells of its answer can leave it out."""
     wait: float = inf
-    """The shortest time in seconds that AWS took for an answer, without what this machine computed for it."""
+    """The shortest time in seconds for which an answer was waited while this process had nothing to compute."""
     _sent: tuple[float, float] = (0.0, 0.0)
 
     def begin(self) -> None:
         """Note that a request is being sent."""
-        self._sent = time.perf_counter(), time.thread_time()
+        self._sent = time.perf_counter(), time.process_time()
 
     def end(self) -> None:
         """Count a request that has had its answer, or none."""
         began, computed = self._sent
-        wait = (time.perf_counter() - began) - (time.thread_time() - computed)
+        wait = (time.perf_counter() - began) - (time.process_time() - computed)
         self.wait = min(self.wait, wait)
         self.requests += 1
 
