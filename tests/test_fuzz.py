@@ -7,7 +7,7 @@ import json
 import re
 import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -19,42 +19,21 @@ from botocore.utils import parse_timestamp
 from conftest import MakeEtl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_jobs import ARN, FIELDS, LATEST, MEMBERSHIP, NOON, OWNER
 
 from etl import database, quick, verify, wire
 from etl.config import Config, ConfigError, from_mapping, load
 from etl.demo.world import World
 from etl.jobs import DETAILS_LIMIT, BadItemError, decode
 
-MEMBERSHIP = "3f2a1c9e-5b7d-4e8a-9c1f-0a1b2c3d4e5f"
-OWNER = f"arn:aws:cleanrooms-ml:us-east-1:111122223333:membership/{MEMBERSHIP}"
-ARN = f"{OWNER}/trained-model-inference-job/one"
-NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-LATEST = datetime(2026, 3, 3, 12, tzinfo=UTC)
 SECRET = "hunter2-of-the-plant"  # noqa: S105 - planted, to be looked for
 
-COLUMNS = {
-    "job_arn": "trainedModelInferenceJobArn",
-    "name": "name",
-    "description": "description",
-    "status": "status",
-    "create_time": "createTime",
-    "update_time": "updateTime",
-    "collaboration_id": "collaborationIdentifier",
-    "trained_model_arn": "trainedModelArn",
-    "trained_model_version_identifier": "trainedModelVersionIdentifier",
-    "configured_model_algorithm_association_arn": "configuredModelAlgorithmAssociationArn",
-    "payer_account_id": "mlModelInferencePayerAccountId",
-    "metrics_status": "metricsStatus",
-    "metrics_status_details": "metricsStatusDetails",
-    "logs_status": "logsStatus",
-    "logs_status_details": "logsStatusDetails",
-}
 JOBS_OF = """
     SELECT job.* FROM cleanrooms_etl.inference_job AS job
     JOIN cleanrooms_etl.membership USING (membership_key) WHERE membership_id = :membership
 """
 MOST_OF_A_FLOAT = 10**308
-NAMES = {*COLUMNS.values(), "membershipIdentifier", "outputConfiguration"}
+NAMES = {*FIELDS.values(), "membershipIdentifier", "outputConfiguration"}
 
 
 def fuzzed(examples: int) -> settings:
@@ -91,7 +70,7 @@ def storable(value: Any) -> Any:
 
 def columns_of(item: dict[str, Any]) -> dict[str, Any]:
     """Return what each column of a job must hold."""
-    told: dict[str, Any] = {column: item.get(name) for column, name in COLUMNS.items()}
+    told: dict[str, Any] = {column: item.get(name) for column, name in FIELDS.items()}
     for time in ("create_time", "update_time"):
         try:
             told[time] = parse_timestamp(told[time]).astimezone(UTC)
@@ -154,7 +133,7 @@ def fields_of(arn: str, membership: str = MEMBERSHIP) -> list[tuple[bytes, bytes
     good: dict[str, Any] = {
         "trainedModelInferenceJobArn": arn,
         "membershipIdentifier": membership,
-        "trainedModelArn": f"{OWNER}/trained-model/lookalike",
+        "trainedModelArn": f"{OWNER}/{MEMBERSHIP}/trained-model/lookalike",
         "collaborationIdentifier": "00000000-0000-4000-8000-000000000000",
         "status": "ACTIVE",
         "outputConfiguration": {"accept": "text/csv", "members": [{"accountId": "111122223333"}]},
@@ -238,7 +217,7 @@ def is_page(document: Any) -> bool:
     return False
 
 
-@fuzzed(300)
+@fuzzed(200)
 @given(damaged(pages()))
 def test_a_page_is_refused_or_split_into_the_items_that_the_standard_library_reads(body: bytes) -> None:
     try:
@@ -392,7 +371,7 @@ def refusal(make: Callable[[], Config]) -> str:
     return "".join(traceback.format_exception(refused))
 
 
-@fuzzed(300)
+@fuzzed(150)
 @given(documents, environments)
 def test_settings_are_taken_or_refused_with_a_line_a_complaint_and_without_a_secret(
     document: dict[str, Any], environ: dict[str, str]
