@@ -32,12 +32,12 @@ _FORKS.set_forkserver_preload(["__main__", "etl.sync", "etl.clients", "psycopg",
 _numbers = count(1)
 
 
-def preceded(method: Callable[P, R], step: Callable[[], object]) -> Callable[P, R]:
-    """Return the method with a step before each call."""
+def preceded(method: Callable[P, R], step: Callable[..., object]) -> Callable[P, R]:
+    """Return the method with a step before each call, which is given the same arguments."""
 
     @wraps(method)
     def stepped(*arguments: P.args, **options: P.kwargs) -> R:
-        step()
+        step(*arguments, **options)
         return method(*arguments, **options)
 
     return stepped
@@ -90,7 +90,7 @@ class Stepwise:
 def _sync(config: Config, channel: Connection) -> None:
     """Sync in this process, which is nobody else's: what it sets is gone with it."""
 
-    def announce() -> None:
+    def announce(*_: object, **__: object) -> None:
         channel.send_bytes(b"step")
         channel.recv_bytes()
 

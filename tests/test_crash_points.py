@@ -166,7 +166,7 @@ def make_scene(server: str) -> Callable[[Etl], Scene]:
 
 
 def test_full(make_scene: Callable[[Etl], Scene], make_etl: MakeEtl, world: World, membership: Membership) -> None:
-    """One job is new, one has changed, one was edited, one is gone, two are older than stored: one for a third time."""
+    """A job is new, one changed, one was edited, one is gone, two are older than stored, one for a third time."""
     born = world.now()
     world.newest_first = False
     _, runs, renamed, older, slips, goes = [
