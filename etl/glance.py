@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Connection
 
-from etl import jobs, known, leases, quick, source, store
+from etl import known, leases, quick, source, store
 from etl.batches import StagedJobs
 from etl.quick import OpenJob
 from etl.reading import Reading
@@ -82,7 +82,7 @@ class Glance:
                     return None
                 if (now.status, now.update_time) != (job.status, job.update_time):
                     changed[now.job_arn] = store.Staged(now, None, len(changed) + 1)
-        except (jobs.BadItemError, ValueError):
+        except (ValueError, RecursionError):  # what is told cannot be read
             return None
         except source.SourceError as error:
             if error.is_lasting:

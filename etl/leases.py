@@ -302,6 +302,9 @@ def _lease(lease: timedelta) -> dict[str, Any]:
     }
 
 
+_LOST = "the database knows nothing of this run: a standby without its beginning has taken over"
+
+
 def renew(connection: Connection, run: Run) -> None:
     """Prolong the run's lease and lock the membership; raises `FencedError` if another run holds it by now."""
     _end_with_lease(connection, run.lease)
@@ -355,14 +358,21 @@ def committed_batches(connection: Connection, run: Run) -> int:
         .where(membership.c.membership_key == run.membership_key)
         .with_for_update()
     )
-    batches: int = connection.execute(
-        select(sync_run.c.batches).where(sync_run.c.run_id == run.run_id)
-    ).scalar_one()
+    batches: int | None = connection.scalar(select(sync_run.c.batches).where(*_is(run)))
+    if batches is None:
+        raise FencedError(_LOST)
     return batches
 
 
 def count_batch(connection: Connection, run: Run) -> None:
-    """Count one more batch of the run, in the batch's own transaction."""
-    connection.execute(
-        update(sync_run).where(sync_run.c.run_id == run.run_id).values(batches=sync_run.c.batches + 1)
-    )
+    """Count one more batch of the run, in the batch's own transaction; raises `FencedError` if it never began.
+
+    A standby that took over may lack its beginning: its epoch, and even its number, may be another run's by now.
+    """
+    counted = connection.execute(update(sync_run).where(*_is(run)).values(batches=sync_run.c.batches + 1))
+    if counted.rowcount == 0:
+        raise FencedError(_LOST)
+
+
+def _is(run: Run) -> tuple[ColumnElement[bool], ...]:
+    return sync_run.c.run_id == run.run_id, sync_run.c.started_at == run.started_at

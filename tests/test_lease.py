@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 from conftest import MINUTE, NOON, Etl, MakeEtl
+from sqlalchemy import Connection
 
-from etl import batches, database, leases, reading, sweep, verify
+from etl import batches, database, leases, reading, sweep, verify, writer
 from etl.demo.answers import Error, Normal, error, normal
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -461,3 +462,30 @@ def test_no_transaction_is_open_while_aws_is_being_asked(
     etl.sync()
     listing, getting = "ListTrainedModelInferenceJobs", "GetTrainedModelInferenceJob"
     assert seen == [(listing, "idle")] * 10 + [(getting, "idle")]
+
+
+def test_of_two_runs_with_one_epoch_only_the_one_that_the_database_knows_writes(
+    etl: Etl, membership: Membership
+) -> None:
+    """A standby took over that lacks the beginning of the first run: the second is given the same epoch."""
+    url, lease_time, worker = etl.config.database.address(), timedelta(minutes=2), leases.Worker("host:1", "1")
+    sweep.register(etl.config)
+
+    def begin(connection: Connection) -> leases.Run:
+        with connection.begin():
+            run = leases.begin(connection, membership.id, lease_time, worker, if_due=False)
+        assert run
+        return run
+
+    with database.connect(url) as one, database.connect(url) as another:
+        first = begin(one)
+        etl.execute(
+            "UPDATE cleanrooms_etl.membership SET lease_epoch = lease_epoch - 1, lease_until = NULL,"
+            " lease_pid = NULL, lease_session_at = NULL"
+        )
+        etl.execute("UPDATE cleanrooms_etl.sync_run SET started_at = started_at - interval '1 second'")
+        second = begin(another)
+        assert first.epoch == second.epoch
+        with pytest.raises(leases.FencedError, match="knows nothing of this run"):
+            writer.Writer(one, first, lambda: None).write(lambda _: None)
+        writer.Writer(another, second, lambda: None).write(lambda _: None)

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "reading": {"ahead", "clients", "config", "order", "plan", "scope", "source"},
     "settling": {"batches", "known", "leases", "order", "store", "writer"},
     "glance": {
-        "batches", "jobs", "known", "leases", "quick", "reading", "scope", "settling", "source", "store", "writer",
+        "batches", "known", "leases", "quick", "reading", "scope", "settling", "source", "store", "writer",
     },
     "store": {"absence", "jobs", "leases", "reconcile", "rollups", "scope", "tables"},
     "leases": {"scope", "tables"},
