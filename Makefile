@@ -6,7 +6,7 @@ CHROMIUM ?= chromium
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults mutants check check-deploy check-docs docs check-bi check-report bench bench-views superset-zip format lock clean
+.PHONY: help demo test faults explore mutants check check-deploy check-docs docs check-bi check-report bench bench-views superset-zip format lock clean
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[-a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ MINUTES ?= 5
 
 faults: .venv/dev  ## Break it in every known way, and compare with the truth: make faults MINUTES=5 SEED=7
 	@cd tests && ../$(BIN)/python -m faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+explore: .venv/dev  ## Kill a sync at each of its steps, and let two writers follow each other in each order
+	@EVERY=1 $(BIN)/python -m pytest --quiet --numprocesses 2 tests/test_crash_points.py tests/test_interleavings.py
 
 mutants: .venv/dev  ## Plant bugs one at a time, and see that the tests catch each
 	@$(BIN)/python tests/mutants.py

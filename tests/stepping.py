@@ -4,6 +4,7 @@ A step is an exchange with Postgres (a statement, a piece of a COPY, a COMMIT, a
 that it does to the database is done when the next one begins: who stops before each stops after each, too.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -21,6 +22,9 @@ from etl.sync import sync_membership
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+EVERY = int(os.environ.get("EVERY", "3"))
+"""Of so many steps one is tried, since all of them take four minutes; `make explore` tries each."""
 
 ITEMS = 4
 """Items of a batch: few, so that a short listing is several."""
