@@ -58,7 +58,7 @@ def parts(
 ) -> list[Scope]:
     """Return the listings that together show each job of the `models`, and of those whose jobs are stored.
 
-    A model whose pages would take longer than all others' together, `at_once` at a time, is split by version.
+    A model that has more than one reader's share of the jobs, of `at_once` readers, is split by version.
     `versions_of` tells AWS's versions of a model, none where it does not tell; those stored are added.
     """
     stored: defaultdict[str, dict[str | None, int]] = defaultdict(dict)
