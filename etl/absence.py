@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from etl.jobs import NOT_LISTED
-from etl.reconcile import last_complete_listing
+from etl.reconcile import last_complete_listing, run_started_at
 from etl.tables import inference_job, membership, status_transition
 
 LISTINGS_IF_CONFIRMED = 2
@@ -169,11 +169,15 @@ def acquit() -> Executable:
 def conclude() -> Executable:
     """Return the statement that gives the jobs of `keys` the status NOT_LISTED, with its transition.
 
-    Parameters: keys, run (a run_id). Result: the moment of each change.
+    It is dated by this conclusion, which is the first that is sure: the listings without the job may only have
+    skipped it. Parameters: keys, run (a run_id). Result: the moment of each change.
     """
     job = inference_job.c
-    changed_time = func.greatest(job.absent_since, job.status_since + _JUST_AFTER)
-    witnesses = (job.status_since, job.update_time, job.last_listed_at)
+    changed_time = func.greatest(func.now(), job.status_since + _JUST_AFTER)
+    created = func.least(job.create_time, changed_time)
+    known = (case((seen <= changed_time, seen)) for seen in (job.update_time, job.last_listed_at))
+    # Of fewer listings nothing is concluded but by AWS's own word: a witness that the job was gone by then.
+    is_denied = job.absent_listings < LISTINGS_IF_NOT_PERMITTED
     gone = (
         select(
             job.job_key,
@@ -181,7 +185,7 @@ def conclude() -> Executable:
             job.status.label("from_status"),
             job.status_since.label("from_time"),
             literal(NOT_LISTED).label("to_status"),
-            func.greatest(*(case((seen <= changed_time, seen)) for seen in witnesses)).label("not_before"),
+            func.greatest(created, *known).label("not_before"),
             func.now().label("observed_at"),
             literal("observed").label("time_basis"),
             bindparam("run", type_=BigInteger).label("run_id"),
@@ -196,7 +200,12 @@ def conclude() -> Executable:
     return (
         update(inference_job)
         .where(job.job_key == gone.c.job_key)
-        .values(status=NOT_LISTED, status_since=gone.c.changed_time, changed_at=func.now())
+        .values(
+            status=NOT_LISTED,
+            status_since=gone.c.changed_time,
+            last_listed_at=case((is_denied, run_started_at()), else_=job.last_listed_at),
+            changed_at=func.now(),
+        )
         .returning(inference_job.c.status_since)
         .add_cte(moved)
     )

@@ -4,8 +4,7 @@ AWS promises no order.
 """
 
 from collections.abc import Sequence
-from itertools import islice, takewhile
-from math import inf
+from itertools import islice
 from operator import ge
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ class NewestFirst:
     def take(self, created: Sequence[int]) -> None:
         """Look at one more page: the createTime of each of its jobs, in whatever unit.
 
-        It may begin with the end of the page before: jobs that were created meanwhile have pushed it down.
+        It may begin with the whole end of the page before: jobs that were created meanwhile have pushed it down.
         """
         if created:
             is_falling = all(map(ge, created, islice(created, 1, None)))
@@ -29,10 +28,10 @@ class NewestFirst:
             self._before = created
 
     def _goes_on(self, created: Sequence[int]) -> bool:
-        last = self._before[-1] if self._before else inf
-        again = list(takewhile(lambda moment: moment > last, created))
-        newer = [moment for moment in self._before if moment > last]
-        return again == newer[len(newer) - len(again) :]
+        before = self._before
+        if not before or created[0] <= before[-1]:
+            return True
+        return any(created[:number] == before[-number:] for number in range(1, len(before) + 1))
 
 
 class Page(NamedTuple):

@@ -192,17 +192,19 @@ def _timed(compared: CTE) -> CTE:
 def _judged(timed: CTE) -> CTE:
     """Decide what each staged job is: new, changed, same or stale; whether it makes a transition, and since when.
 
-    `not_before` is the latest instant at which the job is known still to have had its old status. The true moment
-    lies no later than an updateTime that moved: a witness that claims to have seen the old status after that was
-    itself out of date, and does not count.
+    `not_before` is the latest instant at which the change is known not to have happened yet. Its witnesses are
+    times of AWS's and the starts of listings, never `from_time`: where it was we who dated the old status, that is
+    when its page was stored, some time after it was read. The true moment lies no later than an updateTime that
+    moved: a witness that claims to have seen the old status after that was itself out of date, and does not count.
     """
     this, stored = timed.c, _places_of_known()
     # An older state never overwrites a newer one, unless it is shown again and again.
     is_stale = and_(this.update_time < this.old_update_time, ~bindparam("believe", type_=Boolean))
     is_exact = and_(this.is_moved, ~this.is_ahead)
     latest_possible = case((is_exact, func.least(this.update_time, this.changed_time)), else_=this.changed_time)
-    witnesses = (this.from_time, this.old_update_time, this.listed_at)
-    known = func.greatest(*(case((witness <= latest_possible, witness)) for witness in witnesses))
+    witnesses = (this.old_update_time, this.listed_at)
+    known = (case((witness <= latest_possible, witness)) for witness in witnesses)
+    created = func.least(this.create_time, this.changed_time)  # at first sight there is no other
     # Of two states of one moment the later read stands: here the one that is stored already.
     is_outrun = and_(this.update_time == this.old_update_time, func.coalesce(stored.c.place, 0) > this.place)
     is_same = or_(this.is_equal, is_outrun)
@@ -212,7 +214,7 @@ def _judged(timed: CTE) -> CTE:
         *this,
         case((this.is_new, "new"), (is_stale, "stale"), (is_same, "same"), else_="changed").label("verdict"),
         is_transition.label("is_transition"),
-        case((this.is_new, func.least(this.create_time, this.changed_time)), else_=known).label("not_before"),
+        func.greatest(created, *known).label("not_before"),
     )
     return _step(judged.outerjoin_from(timed, stored, stored.c.job_key == this.job_key), "judged")
 
@@ -235,9 +237,9 @@ def last_complete_listing(job: ReadOnlyColumnCollection[str, Any]) -> ColumnElem
     """Return the start of the last complete sweep that showed a job as it is stored, null where none did.
 
     `job` are the columns of an `inference_job`, beside which stands its `membership`. A listing filtered by model
-    says nothing of other models' jobs, and one that showed an older state says nothing of this one. A job whose
-    digest is forgotten has been missing since `last_listed_at`. A quick sweep prolongs what a full listing showed,
-    for open jobs alone.
+    says nothing of other models' jobs, and one that showed an older state says nothing of this one. Of a job
+    without a digest `last_listed_at` tells: it has been missing since, or was only asked for. A quick sweep
+    prolongs what a full listing showed, for open jobs alone.
     """
     model, version = membership.c.listed_model_arn, membership.c.listed_model_version
     in_scope = and_(
@@ -283,13 +285,14 @@ def _update_changed(judged: CTE) -> CTE:
             absent_since=None,
             absent_listings=0,
             # What AWS told of a single job has no digest that a listing could know again.
-            last_listed_at=case((judged.c.digest.is_(None), _run_started_at())),
+            last_listed_at=case((judged.c.digest.is_(None), run_started_at())),
         )
         .cte("updated")
     )
 
 
-def _run_started_at() -> ColumnElement[Any]:
+def run_started_at() -> ColumnElement[Any]:
+    """Return when the run of the parameter `run` began."""
     return select(sync_run.c.started_at).where(sync_run.c.run_id == _run).scalar_subquery()
 
 

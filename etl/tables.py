@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from etl.jobs import OPEN_STATUSES
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration, whose schema this release reads and writes. Revisions are numbers: they compare."""
 
 SCHEMA = "cleanrooms_etl"
@@ -189,7 +189,8 @@ inference_job = Table(
            comment="Complete listings in a row that showed an older state than this"),
     Column("absent_since", _Moment, comment="First of the complete listings in a row without this job"),
     Column("absent_listings", SmallInteger, nullable=False, server_default=text("0"), comment="Their number"),
-    Column("last_listed_at", _Moment, comment="Start of the last complete listing before it went missing"),
+    Column("last_listed_at", _Moment,
+           comment="Where digest is null: start of the last sweep known to have seen it in its status"),
     # Milestones: what durations are made of, kept here so that nobody has to read the history of a million jobs.
     Column("started_time", _Moment, comment="First entry to CREATE_IN_PROGRESS"),
     Column("started_not_before", _Moment, comment=_WINDOW),
@@ -228,7 +229,7 @@ status_transition = Table(
     Column("from_status", Text, comment="Null: first sight of the job"),
     Column("from_time", _Moment, comment="changed_time of the transition before"),
     Column("to_status", Text, nullable=False),
-    Column("not_before", _Moment, nullable=False, comment="Latest instant known to have had from_status still"),
+    Column("not_before", _Moment, nullable=False, comment="Latest instant known to lie before the change"),
     Column("observed_at", _Moment, nullable=False, comment="When this was stored"),
     Column(
         "time_basis",

@@ -41,6 +41,15 @@ NEXT = {
 """A job's life, as the design draws it."""
 
 
+class Sweep(NamedTuple):
+    """A complete one."""
+
+    kind: str
+    """full or quick."""
+    began: datetime
+    ended: datetime
+
+
 @dataclass(frozen=True)
 class Home:
     """A membership, with all that is stored of its jobs."""
@@ -51,8 +60,8 @@ class Home:
     configured: bool
     quota: int
     account_quota: int
-    listings: Sequence[tuple[datetime, datetime]]
-    """When each complete one began and ended, in their order."""
+    sweeps: Sequence[Sweep]
+    """In their order."""
     jobs: Sequence[Record]
 
     @property
@@ -120,14 +129,20 @@ def status_durations(homes: Iterable[Home], now: datetime) -> Iterator[Row]:
 
 
 def last_sight(home: Home, job: Record) -> datetime:
-    """Tell until when a job surely held its present status: by AWS's own time, or by a listing that showed it."""
+    """Tell until when a job surely held its present status: by AWS's own time, or by a sweep that showed it."""
     if job.status == NOT_LISTED:
         return job.status_since
-    since, until = job.history[-1].observed_at, job.absent_since
-    shown = [began for began, ended in home.listings if since <= ended and (until is None or ended < until)]
-    if job.stale_runs:  # the latest showed an older state
-        shown = []
+    shown = [sweep.began for sweep in home.sweeps if _has_shown(sweep, job)]
     return max(job.version.update_time, *shown[-1:], job.status_since)
+
+
+def _has_shown(sweep: Sweep, job: Record) -> bool:
+    since, until = job.history[-1].observed_at, job.absent_since
+    if until is not None and until <= sweep.ended:
+        return False
+    if sweep.kind == "quick":
+        return job.status in OPEN and since <= sweep.began
+    return since <= sweep.ended and not job.stale_runs  # else the latest showed an older state
 
 
 def _duration(home: Home, job: Record, status: str, now: datetime) -> Row:

@@ -8,7 +8,7 @@ from math import isclose
 from typing import Any
 
 import analysis_model as model
-from analysis_model import Home, Row
+from analysis_model import Home, Row, Sweep
 from sqlalchemy import Connection, text
 from stored import read
 
@@ -103,13 +103,13 @@ class Analyst:
     def homes(self) -> list[Home]:
         stored = read(self.connection, self.memberships)
         found = self.connection.execute(text(_HOMES), {"ids": self.memberships}).mappings()
-        listings: dict[str, list[tuple[datetime, datetime]]] = {each: [] for each in self.memberships}
-        for each, began, ended in self.connection.execute(text(_LISTINGS), {"ids": self.memberships}):
-            listings[each].append((began, ended))
+        sweeps: dict[str, list[Sweep]] = {each: [] for each in self.memberships}
+        for each, *sweep in self.connection.execute(text(_SWEEPS), {"ids": self.memberships}):
+            sweeps[each].append(Sweep(*sweep))
         return [
             Home(
                 **row,
-                listings=listings[row["membership_id"]],
+                sweeps=sweeps[row["membership_id"]],
                 jobs=[job.record for job in stored[row["membership_id"]].values()],
             )
             for row in found
@@ -152,8 +152,8 @@ _HOMES = """
         account_open_jobs_quota AS account_quota
     FROM cleanrooms_etl.membership WHERE membership_id = ANY (:ids)
 """
-_LISTINGS = """
-    SELECT membership_id, started_at, finished_at FROM cleanrooms_etl.sync_run
+_SWEEPS = """
+    SELECT membership_id, kind, started_at, finished_at FROM cleanrooms_etl.sync_run
     JOIN cleanrooms_etl.membership USING (membership_key)
     WHERE membership_id = ANY (:ids) AND outcome = 'complete' ORDER BY run_id
 """

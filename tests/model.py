@@ -61,9 +61,10 @@ class Record:
     version: Version
     history: tuple[Transition, ...]
     seen_at: datetime
-    """Start of the last run, complete or not, that saw the job in its present status."""
+    """Start of the last run, complete or not, that surely saw the job in its present status or the one before."""
     held_at: datetime | None = None
-    """Start of the last complete listing, if that held the job in its present status."""
+    """Start of the last complete listing, if that held the job in its present status: where it is gone, of the one
+    after which AWS said so."""
     edits: tuple[Edit, ...] = ()
     stale_runs: int = 0
     was_missed: bool = False
@@ -241,8 +242,9 @@ class _Run:
     def _transition(
         self, stored: Record, status: str, moment: datetime, basis: str, latest: datetime
     ) -> Transition:
-        witnesses = [stored.status_since, stored.version.update_time, *filter(None, [stored.held_at])]
-        not_before = max(seen for seen in witnesses if seen <= latest)
+        witnesses = [stored.version.update_time, *filter(None, [stored.held_at])]
+        created = min(stored.version.fields["create_time"], moment)
+        not_before = max([created, *(seen for seen in witnesses if seen <= latest)])
         known_until = min(latest, stored.seen_at)
         sights = [started_at for started_at in self.runs if started_at <= known_until]
         return Transition(
@@ -268,7 +270,8 @@ class _Run:
             else:
                 is_missed = stored.status != NOT_LISTED and self.listing.could_show(stored.version)
                 was_missed = stored.was_missed or is_missed
-                self.records[arn] = replace(stored, stale_runs=0, held_at=None, was_missed=was_missed)
+                held_at = stored.held_at if stored.status == NOT_LISTED else None
+                self.records[arn] = replace(stored, stale_runs=0, held_at=held_at, was_missed=was_missed)
         if not self.listing.filters:
             self._finish_absence()
 
@@ -281,12 +284,9 @@ class _Run:
             self.records[shown.arn] = replace(self.records[shown.arn], held_at=self.listing.started_at)
 
     def _finish_absence(self) -> None:
-        started_at = self.listing.started_at
         tracked = [arn for arn, stored in self.records.items() if stored.status != NOT_LISTED]
         missing = [arn for arn in tracked if arn not in self._shown and arn not in self._shown_older]
         are_many = len(missing) > 10 and len(missing) > 0.2 * len(tracked)
-        for arn in self.records.keys() - set(tracked) - self._shown_older.keys():
-            self.records[arn] = replace(self.records[arn], seen_at=started_at)
         for arn in missing:
             stored = self.records[arn]
             self.records[arn] = replace(
@@ -309,11 +309,13 @@ class _Run:
         if exists:  # and still is not listed: the count begins anew, at this listing
             self.records[stored.version.arn] = replace(stored, absent_listings=1)
         elif exists is False or stored.absent_listings >= LISTINGS_IF_NOT_PERMITTED:
-            moment = max(stored.absent_since, stored.status_since + TICK)
+            # The listings before may only have skipped it.
+            moment = max(self.now, stored.status_since + TICK)
             gone = self._transition(stored, NOT_LISTED, moment, "observed", moment)
-            history = (*stored.history, gone)
-            self.records[stored.version.arn] = replace(
-                stored, history=history, held_at=None, seen_at=self.listing.started_at
-            )
+            gone_job = replace(stored, history=(*stored.history, gone), held_at=None)
+            # After so few it is AWS that says so, which it did after this listing began.
+            if stored.absent_listings < LISTINGS_IF_NOT_PERMITTED:
+                gone_job = replace(gone_job, held_at=self.listing.started_at, seen_at=self.listing.started_at)
+            self.records[stored.version.arn] = gone_job
             self.tally.absent += 1
             self.tally.transitions += 1

@@ -79,12 +79,26 @@ MUTANTS = [
     Mutant(
         "not_before is lost",
         "reconcile.py",
-        'else_=known).label("not_before")',
-        'else_=this.from_time).label("not_before")',
+        'func.greatest(created, *known).label("not_before")',
+        'created.label("not_before")',
         (
             "test_history.py::test_the_last_complete_listing_is_a_witness_of_the_old_status",
             "test_history.py::test_the_previous_update_time_is_a_witness_of_the_old_status",
         ),
+    ),
+    Mutant(
+        "when a status was stored is a witness of it",
+        "reconcile.py",
+        "witnesses = (this.old_update_time, this.listed_at)",
+        "witnesses = (this.from_time, this.old_update_time, this.listed_at)",
+        ("test_history.py::test_when_we_stored_the_old_status_is_no_witness_since_the_job_was_shown_before",),
+    ),
+    Mutant(
+        "a window may have no beginning",
+        "reconcile.py",
+        "created = func.least(this.create_time, this.changed_time)",
+        "created = case((this.is_new, func.least(this.create_time, this.changed_time)))",
+        ("test_history.py::test_where_nothing_else_can_be_believed_the_job_s_creation_is_a_witness",),
     ),
     Mutant(
         "a witness from after the change is believed",
@@ -293,7 +307,7 @@ MUTANTS = [
         "absence.py",
         "absent_since=func.coalesce(job.absent_since, func.now()),",
         "absent_since=func.now(),",
-        ("test_absence.py::test_a_job_that_two_listings_and_get_do_not_know_is_not_listed",),
+        ("test_absence.py::test_the_second_listing_must_come_at_least_the_grace_after_the_first",),
     ),
     Mutant(
         "many that vanish at once are believed",
@@ -326,9 +340,30 @@ MUTANTS = [
     Mutant(
         "the last listing that showed a job that is gone is forgotten",
         "absence.py",
-        "witnesses = (job.status_since, job.update_time, job.last_listed_at)",
-        "witnesses = (job.status_since, job.update_time)",
+        "for seen in (job.update_time, job.last_listed_at))",
+        "for seen in (job.update_time,))",
         ("test_absence.py::test_a_job_that_two_listings_and_get_do_not_know_is_not_listed",),
+    ),
+    Mutant(
+        "a job is gone since the first listing without it",
+        "absence.py",
+        "func.greatest(func.now(), job.status_since + _JUST_AFTER)",
+        "func.greatest(job.absent_since, job.status_since + _JUST_AFTER)",
+        ("test_absence.py::test_a_job_that_two_listings_and_get_do_not_know_is_not_listed",),
+    ),
+    Mutant(
+        "listings without a job are witnesses that it was gone",
+        "absence.py",
+        "is_denied = job.absent_listings < LISTINGS_IF_NOT_PERMITTED",
+        "is_denied = job.absent_listings > 0",
+        ("test_absence.py::test_that_listings_left_a_job_out_is_no_witness_that_it_was_gone",),
+    ),
+    Mutant(
+        "AWS's own word that a job is gone is no witness",
+        "absence.py",
+        "is_denied = job.absent_listings < LISTINGS_IF_NOT_PERMITTED",
+        "is_denied = job.absent_listings < 0",
+        ("test_absence.py::test_a_job_that_comes_back_as_it_was_has_a_transition_from_not_listed",),
     ),
     Mutant(
         "a job that AWS knows and does not list is written at each run",
@@ -619,9 +654,16 @@ MUTANTS = [
     Mutant(
         "what newer jobs have pushed down is out of order",
         "order.py",
-        "return again == newer[len(newer) - len(again) :]",
-        "return not again",
+        "return any(created[:number] == before[-number:] for",
+        "return any(False for",
         ("test_quick.py::test_a_listing_comes_newest_first_though_new_jobs_push_others_down",),
+    ),
+    Mutant(
+        "a page may repeat a part of the end of the page before",
+        "order.py",
+        "return any(created[:number] == before[-number:] for",
+        "return any(created[0] == before[-number] for",
+        ("test_quick.py::test_a_page_that_repeats_a_part_of_the_end_of_the_page_before_is_out_of_order",),
     ),
     Mutant(
         "a page may begin with any newer job",

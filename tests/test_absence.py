@@ -83,13 +83,15 @@ def test_a_job_that_two_listings_and_get_do_not_know_is_not_listed(
     report = etl.sync()
     assert (report.counts.jobs_absent, report.counts.transitions, report.counts.jobs_changed) == (1, 1, 0)
     assert endpoint.counts[GET] == 1
-    second_last, first_without = runs(etl)[1:3]
+    last_with_it, first_without, second_without = runs(etl)[1:4]
     last = transitions(etl, job)[-1]
     assert (last["from_status"], last["to_status"], last["time_basis"]) == ("ACTIVE", "NOT_LISTED", "observed")
     assert last["from_time"] == NOON + MINUTE
-    assert last["not_before"] == second_last["started_at"]
-    assert first_without["started_at"] < last["changed_time"] < first_without["finished_at"]
-    assert runs(etl)[3]["started_at"] < last["observed_at"]
+    assert last["not_before"] == last_with_it["started_at"]
+    # The first listing without it may only have skipped it.
+    assert (
+        first_without["finished_at"] < second_without["started_at"] < last["changed_time"] == last["observed_at"]
+    )
     row = stored(etl, job)
     assert (row["status"], row["status_since"]) == ("NOT_LISTED", last["changed_time"])
 
@@ -423,10 +425,26 @@ def test_a_job_that_comes_back_as_it_was_has_a_transition_from_not_listed(
     assert (report.counts.jobs_changed, report.counts.transitions) == (1, 1)
     _, left, back = transitions(etl, job)
     assert (back["from_status"], back["to_status"], back["time_basis"]) == ("NOT_LISTED", "ACTIVE", "observed")
-    assert back["from_time"] == back["not_before"] == left["changed_time"]
-    assert runs(etl)[-1]["started_at"] < back["changed_time"] == back["observed_at"]
+    denied, listed = [run["started_at"] for run in runs(etl)[-2:]]
+    assert denied == back["not_before"] < left["changed_time"] == back["from_time"]
+    assert listed < back["changed_time"] == back["observed_at"]
     sync(etl, 2)
     assert statuses(etl, job) == ["ACTIVE", "NOT_LISTED", "ACTIVE"]
+
+
+def test_that_listings_left_a_job_out_is_no_witness_that_it_was_gone(
+    etl: Etl, world: World, membership: Membership, job: Job, endpoint: Endpoint
+) -> None:
+    """Only AWS's own word is: it may have come back, and been skipped, before it was believed to be gone."""
+    endpoint.on(GET, NOT_PERMITTED, times=None)
+    sync(etl, 2)
+    world.remove(membership, job)
+    sync(etl, 5)
+    world.put_back(membership, job)
+    sync(etl)
+    _, left, back = transitions(etl, job)
+    assert back["not_before"] == left["not_before"] == runs(etl)[1]["started_at"]
+    assert back["from_time"] == left["changed_time"] == left["observed_at"]
 
 
 def test_a_job_that_comes_back_changed_has_one_transition_to_its_new_status(

@@ -231,8 +231,8 @@ def test_a_change_after_one_that_ran_ahead_does_not_take_the_future_for_a_witnes
     world.set_status(job, "CANCEL_PENDING", update_time=future + MINUTE)
     etl.sync()
     clamped, last = moves(etl, job)[1:]
-    assert last.from_time == last.not_before == clamped.changed_time
-    assert last.time_basis == "clamped"
+    assert last.from_time == clamped.changed_time
+    assert (last.not_before, last.time_basis) == (started(etl, 2), "clamped")
 
 
 def test_an_update_time_before_the_last_change_is_clamped_to_just_after_it(
@@ -281,14 +281,29 @@ def test_the_previous_update_time_is_a_witness_of_the_old_status(etl: Etl, world
     assert last_move(etl, job)[2:5] == (NOON + MINUTE, NOON + 9 * MINUTE, NOON + 5 * MINUTE)
 
 
-def test_the_last_change_is_a_witness_of_the_old_status(etl: Etl, world: World, job: Job) -> None:
+@pytest.mark.parametrize("is_told", [True, False])
+def test_when_we_stored_the_old_status_is_no_witness_since_the_job_was_shown_before(
+    etl: Etl, world: World, job: Job, is_told: bool
+) -> None:
     etl.sync()
     world.set_status(job, "ACTIVE", update_time=NOON + MINUTE)
     etl.sync()
-    world.set_status(job, "CANCEL_PENDING", at=in_a_moment(etl))
+    world.set_status(job, "CANCEL_PENDING", update_time=in_a_moment(etl) if is_told else NOON + MINUTE)
     etl.sync()
     observed, last = moves(etl, job)[1:]
-    assert started(etl, 2) < last.not_before == observed.changed_time
+    assert last.not_before == started(etl, 2) < observed.changed_time == last.from_time
+
+
+def test_where_nothing_else_can_be_believed_the_job_s_creation_is_a_witness(
+    etl: Etl, world: World, membership: Membership, job: Job
+) -> None:
+    world.put_raw(membership, {"broken": True})  # so that no listing is complete
+    ahead = in_a_moment(etl) + MINUTE
+    for number, status in enumerate(("ACTIVE", "CANCEL_PENDING"), 1):
+        world.set_status(job, status, update_time=ahead + number * MINUTE)
+        etl.sync()
+    assert last_move(etl, job).from_status == "ACTIVE"
+    assert last_move(etl, job).not_before == stored(etl, job)["create_time"] == NOON
 
 
 def test_a_listing_that_showed_the_old_status_after_awss_update_time_was_stale_and_is_no_witness(

@@ -320,6 +320,28 @@ def test_a_listing_comes_newest_first_though_new_jobs_push_others_down(
         jobs = [10 + number] * min(new, page_size) + jobs
 
 
+@pytest.mark.parametrize(
+    ("page", "is_in_order"),
+    [
+        ([7, 5, 5, 4], True),
+        ([5, 5, 4], True),
+        ([5, 4], True),
+        ([7, 5, 4], False),  # one of two that were created at once
+        ([7, 4], False),
+        ([7], False),
+        ([9, 7, 5, 5], False),
+        ([9, 8, 7, 5, 5], True),
+    ],
+)
+def test_a_page_that_repeats_a_part_of_the_end_of_the_page_before_is_out_of_order(
+    page: list[int], is_in_order: bool
+) -> None:
+    order = NewestFirst()
+    order.take([9, 8, 7, 5, 5])
+    order.take(page)
+    assert order.holds is is_in_order
+
+
 def test_where_all_pages_tell_something_new_the_listing_is_read_once(
     etl: Etl, world: World, membership: Membership, endpoint: Endpoint
 ) -> None:

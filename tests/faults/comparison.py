@@ -5,7 +5,6 @@ must have been, in this order, and its true moment must lie in the window that i
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -72,7 +71,7 @@ def _history(steps: Iterable[Step], history: Iterable[Transition]) -> Iterator[F
             yield INVENTED, f"{after} does not follow {before}"
     if odd := _first_without(steps, history, lambda *_: True):
         yield (FALSE_ABSENCE if odd.to_status == NOT_LISTED else INVENTED), f"{odd} in {history}, of {steps}"
-    elif odd := _first_without(steps, _sure(history), _is_in_window):
+    elif odd := _first_without(steps, history, _is_in_window):
         yield OUTSIDE, f"{odd}, of {steps}"
 
 
@@ -87,27 +86,9 @@ def _first_without(
     return None
 
 
-def _sure(history: list[Transition]) -> list[Transition]:
-    """Take back what a window cannot know: until when a status held whose beginning we had to date ourselves.
-
-    That is dated by its transaction, some time after its page was read: another change may lie in between.
-    """
-    found: list[Transition] = []
-    for moved in history:
-        before = found[-1] if found else None
-        is_unsure = before and before.time_basis != "update_time" and moved.not_before == before.changed_time
-        found.append(replace(moved, not_before=before.not_before) if before and is_unsure else moved)
-    return found
-
-
 def _is_in_window(step: Step, moved: Transition) -> bool:
-    """Tell whether a change may be that step.
-
-    Where AWS itself names an earlier moment than the true one, nobody can know better. That a job is gone is dated
-    by the first listing without it, which may have missed it before it went.
-    """
-    latest = moved.observed_at if moved.to_status == NOT_LISTED else moved.changed_time
-    is_possible = min(step.moment, step.told) <= latest and step.moment <= moved.observed_at
+    """Tell whether a change may be that step; where AWS itself names an earlier moment, nobody can know better."""
+    is_possible = min(step.moment, step.told) <= moved.changed_time and step.moment <= moved.observed_at
     return is_possible and moved.not_before < step.moment + _TICK
 
 
