@@ -84,7 +84,7 @@ class Settling:
                 yield before.result()
 
     @cached_property
-    def _is_first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether nothing was stored when this run began; what it stores itself the settling finds."""
         return self._run.listed.at is None and self._writer.read(
             lambda connection: known.is_empty(connection, self._run)
@@ -92,7 +92,7 @@ class Settling:
 
     def _looked_up(self, batch: Batch) -> tuple[Batch, list[str], known.Known]:
         digests = batch.digests()
-        if self._is_first:  # to look nothing up is a twentieth of it
+        if self.is_first:  # to look nothing up is a twentieth of it
             return batch, digests, known.nothing(len(digests))
         stored = self._writer.read(lambda connection: known.by_digest(connection, self._run, digests))
         self.shown.extend(key for key in stored.keys if key is not None)
