@@ -8,7 +8,7 @@ from threading import Event, RLock, Thread
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from etl.demo.membership import Membership
+from etl.demo.membership import Membership, TrainedModel
 from etl.demo.resources import Job
 from etl.demo.world import World
 
@@ -33,6 +33,8 @@ _HOSTILE = (
     "\u202eright to left",
     "💥" * 20,
 )
+_ADDED = "added-"  # begins the names of models that come later
+_MOST_ADDED = 2
 _OPEN_AT_MOST = 8
 _LIARS = 0.15  # of all jobs
 _VIEWS_OF_THE_PAST = 2  # of a job, in all of its life: the third in a row would be believed, and rightly so
@@ -136,11 +138,19 @@ class Estate:
 
     # What happens to jobs
 
-    def create(self, membership: Membership, **fields: Any) -> Life:
+    def add_model(self, membership: Membership) -> TrainedModel:
+        """Add a trained model; where there are some such ones, return one: too many, and no listing is split."""
+        with self._lock:
+            added = [model for model in membership.models if model.name.startswith(_ADDED)]
+            if len(added) < _MOST_ADDED:
+                return self.world.add_trained_model(membership, f"{_ADDED}{len(added)}")
+            return self.random.choice(added)
+
+    def create(self, membership: Membership, model: TrainedModel | None = None, **fields: Any) -> Life:
         with self._lock:
             job = self.world.create_job(
                 membership,
-                self.random.choice(membership.models),
+                model or self.random.choice(membership.models),
                 name=self.random.choice(_HOSTILE),
                 payer_account_id=self.random.choice([None, membership.account]),
                 **fields,

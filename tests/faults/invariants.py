@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from sqlalchemy import text
 
 from etl import database, verify
+from faults.server import Server
 
 
 class Invariants:
-    """Looked at now and then; remembers the history that it saw, which may only grow."""
+    """Looked at now and then; remembers the history that it saw, which only grows, unless commits are lost."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._losses = server.losses
         self._history: set[tuple[object, ...]] = set()
 
     @property
@@ -21,13 +23,14 @@ class Invariants:
 
     def broken(self) -> Iterator[str]:
         """Say what does not hold; raises what the database raises, and `DatabaseError` while it is migrated."""
-        with database.connect(self._url) as connection:
+        with database.connect(self._server.owner_url) as connection:
             database.check_revision(connection)
             with connection.begin():
                 history = {tuple(row) for row in connection.execute(text(_HISTORY))}
                 unfenced = connection.execute(text(_UNFENCED)).all()
-            yield from (f"history is no longer what it was: {row}" for row in self._history - history)
-            self._history = history
+            if self._server.losses == self._losses:
+                yield from (f"history is no longer what it was: {row}" for row in self._history - history)
+            self._history, self._losses = history, self._server.losses
             yield from (f"a run wrote though another had taken over: {row}" for row in unfenced)
             for finding in verify.findings(connection):
                 if finding.broken:

@@ -25,7 +25,7 @@ class Kind:
     is_possible: Callable[[Scene], bool]
     """Whether it can be tried on this machine."""
     times: int
-    """How often it comes while others come once."""
+    """How often it comes while others come once; 0: it takes long, and comes seldom."""
 
     def may_not_meet(self, other: "Kind") -> bool:
         """Whether one of the two has to be over before the other begins."""

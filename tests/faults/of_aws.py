@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from random import Random
+from uuid import UUID
 
 from etl.demo import answers
 from etl.demo.answers import Answer
@@ -15,6 +16,7 @@ from faults.scene import Scene
 from faults.weather import LIST, TOKEN, Page, Whim, detour
 
 HOUR = timedelta(hours=1)
+_MODELS = "trainedModels"
 _LAG = (2, 20)  # seconds of a replica
 
 Make = Callable[[], Answer]
@@ -272,6 +274,63 @@ def mixed_replicas(scene: Scene, random: Random) -> Iterator[None]:
 
     scene.workers.start_sync("--full")
     with scene.weather.under(_pages(scene, random, 0.6, change)), scene.weather.under(single):
+        yield
+
+
+# It tells of models what is not so, by which a listing is split
+
+
+def _listings_of_models(scene: Scene, random: Random, change: Callable[[Request, list[Page]], object]) -> Whim:
+    """Change some listings of models and of versions."""
+
+    def whim(request: Request) -> Answer | None:
+        if request.operation not in (MODELS, VERSIONS) or random.random() < 0.2:
+            return None
+        reply = scene.weather.true_reply(request)
+        if not isinstance(reply, answers.Reply):
+            return None
+        page = json.loads(reply.body)
+        change(request, page[_MODELS])
+        return answers.body(json.dumps(page).encode())
+
+    return whim
+
+
+@kind(4, 8, times=2)
+def models_that_are_not_told_of(scene: Scene, random: Random) -> Iterator[None]:
+    """One of them is so new that no stored job names it: only a listing that is not split shows its jobs."""
+    membership = random.choice(scene.estate.memberships)
+    newest = scene.estate.add_model(membership)
+
+    def change(_: Request, models: list[Page]) -> None:
+        models[:] = [model for model in models if model["trainedModelArn"] != newest.arn]
+        del models[random.randrange(len(models) + 1) :]
+
+    with scene.weather.under(_listings_of_models(scene, random, change)):
+        scene.estate.create(membership, newest)
+        scene.workers.start_sync("--full")
+        yield
+
+
+@kind(4, 8, times=2)
+def models_that_do_not_exist(scene: Scene, random: Random) -> Iterator[None]:
+    """Of some AWS then lists no jobs, others it does not know when it is asked for their jobs."""
+    version = str(UUID(int=random.getrandbits(128), version=4))
+    arn = random.choice(scene.estate.memberships).models[0].arn + version
+    ghosts = {"versionIdentifier": version, "trainedModelArn": arn}
+    is_refused = random.random() < 0.5
+
+    def change(request: Request, models: list[Page]) -> None:
+        for model in models[:1]:
+            name = "versionIdentifier" if request.operation == VERSIONS else "trainedModelArn"
+            models.append(model | {name: ghosts[name]})
+
+    def refuse(request: Request) -> Answer | None:
+        is_meant = is_refused and version in f"{request.query}{request.resource}"
+        return answers.error("ResourceNotFoundException") if is_meant else None
+
+    with scene.weather.under(refuse), scene.weather.under(_listings_of_models(scene, random, change)):
+        scene.workers.start_sync("--full")
         yield
 
 

@@ -26,6 +26,24 @@ def server_stopped_at_once_and_restarted(scene: Scene, _: Random) -> Iterator[No
     scene.server.restart()
 
 
+@kind(2, 8, is_alone=True, is_possible=lambda scene: scene.server.may_have_standby, times=0)
+def failover_to_a_standby_that_lags(scene: Scene, _: Random) -> Iterator[None]:
+    """What is committed while this is on is lost."""
+    scene.server.follow(is_synchronous=False)
+    yield
+    scene.server.fail_over()
+    scene.proxy.lead_to(scene.server.url())
+
+
+@kind(1, 4, is_alone=True, is_possible=lambda scene: scene.server.may_have_standby, times=0)
+def failover_to_a_synchronous_standby(scene: Scene, _: Random) -> Iterator[None]:
+    """No COMMIT that was answered is lost."""
+    scene.server.follow(is_synchronous=True)
+    yield
+    scene.server.fail_over()
+    scene.proxy.lead_to(scene.server.url())
+
+
 @kind(0.5, 1, is_alone=True)
 def sessions_terminated(scene: Scene, random: Random) -> Iterator[None]:
     scene.server.end_sessions(random.choice(["true", "random() < 0.5"]))

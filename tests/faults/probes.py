@@ -13,6 +13,9 @@ from faults.weather import LIST, TOKEN, Page, Whim
 
 _UNTIL_GONE = 4  # sweeps, where AWS may not be asked for the job
 _UNTIL_MANY_ARE_GONE = 5  # of whole listings
+_NOT_LISTED = """
+    SELECT job_arn FROM cleanrooms_etl.inference_job WHERE job_arn = ANY (%s) AND status = 'NOT_LISTED'
+"""
 _MORE_THAN_A_PAGE = 15  # jobs
 _HEAD = 10  # jobs that a quick sweep sees at least
 
@@ -48,12 +51,22 @@ class Probes:
         self._claim_known("an equal updateTime, and an edit", sweeps=1)
 
     def _older_update_time_and_absence(self) -> None:
+        """Nothing is gone before the grace is over, however often it is missing."""
+        gone = []
         for life in self._lives()[::7]:
             if life.is_liar:
                 self._estate.change(life, "CREATE_FAILED", told=before_all(life))
             else:
                 self._estate.vanish(life, seconds=None)
-        self._claim_known("an older updateTime, and a job that is gone", sweeps=_UNTIL_GONE)
+                gone.append(life.job.arn)
+        self._scene.await_absence_for("1h")
+        for _ in range(_UNTIL_GONE - 1):
+            self._scene.workers.sync()
+        with self._scene.server.session() as session:
+            early = session.execute(_NOT_LISTED, (gone,)).fetchall()
+        self._figures.add((comparison.FALSE_ABSENCE, f"{arn}: before the grace was over") for (arn,) in early)
+        self._scene.await_absence_for("0s")
+        self._claim_known("an older updateTime, and a job that is gone", sweeps=1)
 
     def _listings_that_are_not_whole(self) -> None:
         """So often in a row that a job would be gone, were they whole: nobody may be asked for it."""

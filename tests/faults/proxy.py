@@ -47,6 +47,10 @@ class Proxy(ThreadingTCPServer):
         self._thread.join()
         super().server_close()
 
+    def lead_to(self, url: str) -> None:
+        """Connect whoever comes from now on to another server, as an address does that moves with the primary."""
+        self._behind = database.parse(url)
+
     def connect(self) -> socket.socket:
         assert self._behind.host
         assert self._behind.port

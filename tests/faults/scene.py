@@ -20,6 +20,7 @@ _MEMBERSHIPS = 3
 _MOST_JOBS = 160  # in the biggest membership
 _LATENCY = 0.03  # seconds: long enough for a listing to be split
 _PAGE = 10
+_GRACES = ("0s", "3s")
 _ROLE = "arn:aws:iam::{}:role/etl-reader"
 
 
@@ -33,6 +34,8 @@ class Scene:
     server: Server
     proxy: Proxy
     workers: Workers
+    grace: str
+    """For which a job must be missing, at least, to be gone."""
     deadline: float = 6.0
     """Seconds for which the product waits for AWS."""
     full_every: str = "10s"
@@ -42,6 +45,11 @@ class Scene:
     def list_in_full_every(self, duration: str) -> None:
         """Write the configuration with another pause between full listings; 0s: all are."""
         self.full_every = duration
+        self.configure()
+
+    def await_absence_for(self, duration: str) -> None:
+        """Write the configuration with another grace."""
+        self.grace = duration
         self.configure()
 
     def configure(self) -> None:
@@ -58,7 +66,7 @@ class Scene:
                     "requests_per_second": 200,
                 },
                 "sync": {
-                    "absence_grace": "0s",
+                    "absence_grace": self.grace,
                     "full_every": self.full_every,
                     "lease": "4s",
                     "deadline": f"{self.deadline:.0f}s",
@@ -91,7 +99,8 @@ def opened(random: Random) -> Iterator[Scene]:
     ):
         for membership in estate.memberships:
             endpoint.add_role(_ROLE.format(membership.account))
-        scene = Scene(estate, endpoint, Weather(endpoint, estate), postgres, proxy, staff)
+        weather, grace = Weather(endpoint, estate), random.choice(_GRACES)
+        scene = Scene(estate, endpoint, weather, postgres, proxy, staff, grace)
         scene.configure()
         for _ in range(2):
             staff.start_daemon()

@@ -1,22 +1,27 @@
-"""A Postgres of one's own that may be broken: crashed, filled up, emptied of connections, locked."""
+"""A Postgres of one's own that may be broken: crashed, replaced, filled up, emptied of connections, locked."""
 
 import errno
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import URL
 
 from etl import access, database
 from etl.local_postgres import LocalPostgres, LocalPostgresError, throw_away
+from faults import standby
+from faults.standby import Standby
 
 WRITER, CROWD = "writer", "crowd"
 """As whom the product logs in, and who else comes."""
@@ -32,11 +37,18 @@ class Server:
     """One database of a throw-away server, migrated, with a writer whose password may change."""
 
     def __init__(self, postgres: LocalPostgres, disk: Path | None) -> None:
+        self.losses = 0
+        """How often commits were lost that somebody may have seen."""
+        self.runs_lost = 0
+        """Runs of the product among them."""
         self._postgres = postgres
         self._disk = disk
+        self._tables = disk / "tables" if disk else None
+        self._standby: Standby | None = None
+        self._numbers = count(1)
         owner = database.parse(postgres.start())
         self._make_database(owner.render_as_string(hide_password=False))
-        self.owner_url = owner.set(database=_DATABASE).render_as_string(hide_password=False)
+        self._lead_to(owner)
         with database.connect(self.owner_url) as connection:
             database.upgrade(connection)
         self.password = ""
@@ -47,6 +59,10 @@ class Server:
     @property
     def has_small_disk(self) -> bool:
         return self._disk is not None
+
+    @property
+    def may_have_standby(self) -> bool:
+        return standby.is_possible(self._postgres)
 
     def url(self, role: str = WRITER) -> str:
         """The address for a role, with its password as it is now."""
@@ -104,6 +120,37 @@ class Server:
                 assert address.port == database.parse(self.owner_url).port
                 return
 
+    def follow(self, *, is_synchronous: bool) -> None:
+        """Let a standby follow: each COMMIT, or as the primary was a moment ago and no longer."""
+        number = next(self._numbers)
+        tables = self._tables.with_name(f"tables-{number}") if self._tables else None
+        moved = {self._tables: tables} if self._tables and tables else {}
+        folder = self._postgres.folder.with_name(f"standby-{number}")
+        self._standby = Standby(self._postgres, folder, moved)
+        if is_synchronous:
+            self._standby.follow_at_each_commit()
+        else:
+            self._standby.fall_behind()
+
+    def fail_over(self) -> None:
+        """Lose the primary at once, and let the standby take its place, at an address of its own."""
+        assert self._standby
+        runs = self._runs()
+        self.crash()
+        lost, self._postgres = self._postgres, self._standby.postgres
+        self._standby.promote()
+        self.losses += self._standby.is_behind
+        self._standby = None
+        self._lead_to(database.parse(self._postgres.url()))
+        self.runs_lost += runs - self._runs()
+        self._remove(lost)
+
+    def stop(self) -> None:
+        """End whatever runs."""
+        if self._standby:
+            self._standby.postgres.stop()
+        self._postgres.stop()
+
     @contextmanager
     def full_disk(self) -> Iterator[None]:
         """Leave no room where the tables lie."""
@@ -128,15 +175,33 @@ class Server:
             for connection in taken:
                 connection.close()
 
+    def _lead_to(self, owner: URL) -> None:
+        self.owner_url = owner.set(database=_DATABASE).render_as_string(hide_password=False)
+
+    def _runs(self) -> int:
+        with self.session() as session:
+            [[runs]] = session.execute("SELECT count(*) FROM cleanrooms_etl.sync_run").fetchall()
+        return int(runs)
+
+    def _remove(self, lost: LocalPostgres) -> None:
+        """Remove what a primary has left, once its processes are gone."""
+        deadline = time.monotonic() + _PATIENCE
+        while lost._cluster.has_postmaster():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        shutil.rmtree(lost.folder)
+        if self._tables:
+            shutil.rmtree(self._tables)
+            self._tables = next(self._tables.parent.glob("tables*"))
+
     def _make_database(self, url: str) -> None:
         with psycopg.connect(url, autocommit=True) as session:
             where = sql.SQL("")
-            if self._disk:
-                place = self._disk / "tables"
-                place.mkdir()
+            if self._tables:
+                self._tables.mkdir()
                 account = (self._postgres.folder / "cluster").stat()
-                os.chown(place, account.st_uid, account.st_gid)
-                session.execute(sql.SQL("CREATE TABLESPACE small LOCATION {}").format(str(place)))
+                os.chown(self._tables, account.st_uid, account.st_gid)
+                session.execute(sql.SQL("CREATE TABLESPACE small LOCATION {}").format(str(self._tables)))
                 where = sql.SQL(" TABLESPACE small")
             session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_DATABASE)) + where)
 
@@ -158,7 +223,11 @@ def _fill(file: Path) -> None:
 def opened() -> Iterator[Server]:
     """Yield a server whose tables lie on a small disk of their own, where this machine lets us have one."""
     with _small_disk() as disk, throw_away(None, **_CONNECTIONS) as postgres:
-        yield Server(postgres, disk)
+        server = Server(postgres, disk)
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @contextmanager

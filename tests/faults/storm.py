@@ -62,10 +62,18 @@ class Storm:
             time.sleep(_LULL)
 
     def _deck(self) -> Iterator[Kind]:
-        """Deal each kind as often as it wants to come, in random order, again and again."""
+        """Deal each kind as often as it wants to come, in random order, again and again.
+
+        From the second time on one of those that take long is among them: a short storm has none.
+        """
         counts = [kind.times for kind in self._kinds]
+        long = [kind for kind in self._kinds if not kind.times]
+        self._random.shuffle(long)
         while True:
             yield from self._random.sample(self._kinds, sum(counts), counts=counts)
+            if long:
+                counts = [kind.times or int(kind is long[0]) for kind in self._kinds]
+                long = [*long[1:], long[0]]
 
     def _begin(self, kind: Kind) -> None:
         """Begin a fault, once those are over that it may not meet."""

@@ -15,8 +15,8 @@ from faults.storm import Storm
 
 __all__ = ["of_aws", "of_database", "of_workers", "supervise"]  # importing the kinds makes them known
 
-_NEVER_TRIED = "failover to a standby that lags: what is lost in it is lost for all"
 _RUNS = "SELECT kind, outcome, count(*) FROM cleanrooms_etl.sync_run GROUP BY kind, outcome ORDER BY kind, outcome"
+_SPLIT = "SELECT count(*) FROM cleanrooms_etl.sync_run WHERE listings > 1"
 _LAST_COMPLETE = "SELECT max(started_at) FROM cleanrooms_etl.sync_run WHERE outcome = 'complete'"
 
 
@@ -25,8 +25,9 @@ def supervise(minutes: float, seed: int) -> Figures:
     told = Figures(seed)
     with scene.opened(Random(seed)) as where:  # noqa: S311 - seeded on purpose
         possible = [kind for kind in KINDS if kind.is_possible(where)]
-        told.not_tried = [kind.name for kind in KINDS if kind not in possible] + [_NEVER_TRIED]
-        invariants = Invariants(where.server.owner_url)
+        told.others["grace for what is missing"] = where.grace
+        told.not_tried = [kind.name for kind in KINDS if kind not in possible]
+        invariants = Invariants(where.server)
         storm = Storm(where, possible, told, invariants)
         storm.rage(minutes * 60)
         quiet = Quiet(where, told)
@@ -45,11 +46,14 @@ def _tell(where: Scene, told: Figures, ended: Iterable[tuple[str, datetime]], ch
     with where.server.session() as session:
         runs = session.execute(_RUNS).fetchall()
         [[last]] = session.execute(_LAST_COMPLETE).fetchall()
+        [[split]] = session.execute(_SPLIT).fetchall()
     told.survived.update(name for name, moment in ended if last and last > moment)
     told.others |= {
         "AWS calls": len(where.endpoint.requests),
         "jobs": len(where.estate.lives),
         "changes of status": sum(len(life.steps) for life in where.estate.lives.values()),
         "changes stored": changes,
+        "runs lost in failovers": where.server.runs_lost,
+        "listings that were split": split,
         "runs": ", ".join(f"{number} {kind} {outcome}" for kind, outcome, number in runs),
     }
