@@ -82,6 +82,15 @@ class Life:
         return any(step.status == NOT_LISTED for step in self.steps)
 
     @property
+    def tells_its_change(self) -> bool:
+        """Whether updateTime is that of the status: no edit has moved it since.
+
+        Where one has, nothing tells that who still shows the status before shows the past. So jobs that were shown
+        so are edited without moving it, and those of which it has moved are not shown so.
+        """
+        return self.job.update_time == self.steps[-1].told
+
+    @property
     def status(self) -> str:
         return self.steps[-1].status
 
@@ -180,7 +189,8 @@ class Estate:
             ]
         )
         with self._lock:
-            self.world.edit(life.job, touch=self.random.random() < 0.7, **fields)
+            touches = self.random.random() < 0.7 and life.views_left == _VIEWS_OF_THE_PAST
+            self.world.edit(life.job, touch=touches, **fields)
             self._look(life)
 
     def add_field(self, life: Life) -> None:
@@ -209,7 +219,8 @@ class Estate:
     def view(self, life: Life, moment: datetime) -> bytes | None:
         """A job as it was at a moment, if it may be shown so once more; None: it was not there yet."""
         with self._lock:
-            if life.is_liar or life.was_gone or life.views[-1].since <= moment or not life.views_left:
+            has_one = life.views_left and life.views[-1].since > moment and life.tells_its_change
+            if life.is_liar or life.was_gone or not has_one:
                 return life.job.rendered()
             life.views_left -= 1
             seen = [view.item for view in life.views if view.since <= moment]
