@@ -1,10 +1,12 @@
 """Two writers of one membership, in each order in which their steps can follow each other: one history, always."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
+from random import Random
 from threading import Semaphore, Thread, current_thread
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from conftest import MINUTE, NOON, Etl, MakeEtl
 from psycopg.pq import TransactionStatus
 from pydantic import SecretStr
+from sqlalchemy import text
 from stepping import EVERY, copied, preceded
 
 from etl import batches, database, reading, verify, writer
@@ -27,6 +30,10 @@ PATIENCE = 60  # seconds that a test waits for a writer before it fails
 PAGE = 2
 ALL = 10_000
 """More steps than a sync has."""
+
+SEED = os.environ.get("SEED", "0")
+PLACES = ["middle"] if EVERY > 1 else ["first", "middle", "last", "any", "any other"]
+"""Where the first of two stands when its lease ends: one of some, since each takes a minute of all orders."""
 
 HISTORY = """
     SELECT name, changed_time, from_status, to_status, not_before, observed_at, time_basis, run_id
@@ -70,6 +77,7 @@ class Stepper(Thread):
 
     def run(self) -> None:
         self.report = sync_membership(self._etl.config, self._etl.config.memberships[0])
+        self._stops.put(None)
 
     def stop(self, is_between: bool) -> None:
         """Say that the next step is due, and wait for leave to do it."""
@@ -82,9 +90,13 @@ class Stepper(Thread):
     def go(self, steps: int) -> None:
         """Begin, let it do so many steps, and wait until it stands before the next."""
         self.start()
+        self._stops.get(timeout=PATIENCE)
         for _ in range(steps):
-            self._stops.get(timeout=PATIENCE)
-            self._turns.release()
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Let it do one more step, and wait until it stands before the next, or has ended."""
+        self._turns.release()
         self._stops.get(timeout=PATIENCE)
 
     def finish(self) -> None:
@@ -134,11 +146,17 @@ class Scene:
         self.newer.query(END_TRANSACTIONS)
         self.newer.execute(END_LEASE)
 
-    def check(self, before: set[tuple[Any, ...]], fenced: int | None) -> None:
-        """Claim that all is one history, of which `before` was a part; the `fenced` run added nothing to it."""
+    def has_run(self, outcome: str) -> bool:
+        """Tell whether there is a run that came to this."""
+        runs = "SELECT FROM cleanrooms_etl.sync_run WHERE outcome = :outcome"
+        with database.connect(self.newer.config.database.address()) as connection:
+            return connection.execute(text(runs), {"outcome": outcome}).rowcount > 0
+
+    def check(self, before: set[tuple[Any, ...]], *fenced: int | None) -> None:
+        """Claim that all is one history, of which `before` was a part; the `fenced` runs added nothing to it."""
         after = self.history()
         assert before <= after
-        assert fenced not in {row[-1] for row in after - before}
+        assert {row[-1] for row in after - before}.isdisjoint(fenced)
         assert self.newer.sync().outcome == "complete"
         assert after <= self.history()
         statuses: dict[str, list[str]] = {}
@@ -203,34 +221,75 @@ def test_the_second_comes_before_any_step_of_the_first(scene: Scene) -> None:
         with scene.copy() as copy:
             first = Stepper(copy.older)
             first.go(step)
-            has_begun = bool(copy.newer.query("SELECT FROM cleanrooms_etl.sync_run WHERE outcome = 'running'"))
+            has_begun = copy.has_run("running")
             copy.end_lease()
             before = copy.history()
             assert copy.newer.sync().outcome == "complete", step
             first.finish()
             outcomes.add(first.outcome())
-            copy.check(before, first.run_id if has_begun else None)
+            copy.check(before, *[first.run_id][:has_begun])
     assert outcomes == {"complete", "failed", "fenced"}
 
 
-def test_the_first_goes_on_before_any_step_of_the_second(scene: Scene) -> None:
+def pauses(scene: Scene) -> list[int]:
+    """Return the steps of the first before which its run is under way, and no transaction is open."""
+    with scene.copy() as copy:
+        alone = Stepper(copy.older)
+        alone.go(0)
+        under_way = set()
+        while not alone.report:
+            if copy.has_run("running"):
+                under_way.add(alone.steps - 1)
+            alone.go_on()
+    return [step for step in alone.between if step in under_way]
+
+
+def chosen(place: str, steps: list[int]) -> int:
+    """Return the step that a place names."""
+    names = {"first": steps[0], "middle": steps[len(steps) // 2], "last": steps[-1]}
+    return names[place] if place in names else Random(f"{SEED} {place}").choice(steps)  # noqa: S311 - seeded on purpose
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_first_goes_on_before_any_step_of_the_second(scene: Scene, place: str) -> None:
     """It stands between two transactions when its lease ends: some of what it was shown is stored, some is not."""
-    between, _ = undisturbed(scene, lambda copy: copy.older)
+    pause = chosen(place, pauses(scene))
     _, steps = undisturbed(scene, lambda copy: copy.newer)
     stored = scene.history()
     for step in range(0, steps, EVERY):
         with scene.copy() as copy:
             first, second = Stepper(copy.older), Stepper(copy.newer)
-            first.go(between[len(between) // 2])
+            first.go(pause)
             copy.end_lease()
             before = copy.history()
-            assert before > stored
+            assert before > stored or place != "middle"
             second.go(step)
-            is_over = bool(copy.newer.query("SELECT FROM cleanrooms_etl.sync_run WHERE outcome = 'abandoned'"))
+            is_over = copy.has_run("abandoned")
             first.finish()
             while first.is_alive() and not copy.newer.query(WAITS):
                 time.sleep(0.01)
             second.finish()
             assert second.outcome() == "complete", step
             assert first.outcome() == "fenced" or not is_over, step
-            copy.check(before, first.run_id if first.outcome() == "fenced" else None)
+            copy.check(before, *[first.run_id][: first.outcome() == "fenced"])
+
+
+def test_the_second_loses_its_lease_before_any_of_its_steps(scene: Scene) -> None:
+    """Who was first takes over with a third run; then both go on that were overtaken, in either order."""
+    pause = chosen("middle", pauses(scene))
+    _, steps = undisturbed(scene, lambda copy: copy.newer)
+    outcomes = set()
+    for step in range(0, steps, EVERY * EVERY):
+        with scene.copy() as copy:
+            first, second = Stepper(copy.older), Stepper(copy.newer)
+            first.go(pause)
+            copy.end_lease()
+            second.go(step)
+            copy.end_lease()
+            before = copy.history()
+            assert copy.older.sync().outcome == "complete", step
+            for late in (first, second)[:: 1 if step % 2 else -1]:
+                late.finish()
+                outcomes.add((late is first, late.outcome()))
+            copy.check(before, *[late.run_id for late in (first, second) if late.outcome() == "fenced"])
+    assert outcomes == {(True, "fenced"), (False, "complete"), (False, "failed"), (False, "fenced")}
