@@ -69,13 +69,17 @@ class Settling:
             yield page
 
     def _told(self, batches: Iterable[Batch]) -> Iterator[Told]:
-        """Yield what each batch tells; the next is decoded while the one before is stored.
+        """Yield what each batch tells, and decode it meanwhile: while the next is read, or the one before is stored.
 
-        That saves 0.02 s a batch. A job that stands in both is looked up before it is stored, and settled twice.
+        The latter saves 0.02 s a batch, of a first listing: in any other a batch must be stored before the next is
+        looked up, which may show the same job as it was known before that.
         """
         with ThreadPoolExecutor(1) as decoder:
             before: Future[Told] | None = None
             for batch in batches:
+                if before and not self.is_first:
+                    yield before.result()
+                    before = None
                 decoding = decoder.submit(self.decoder.decode, *self._looked_up(batch))
                 if before:
                     yield before.result()

@@ -8,7 +8,7 @@ import botocore.retries.standard
 import pytest
 from conftest import Etl, MakeEtl
 
-from etl import source
+from etl import batches, source
 from etl.config import from_mapping
 from etl.demo import answers
 from etl.demo.answers import Answer
@@ -310,6 +310,27 @@ def test_a_job_that_changes_between_two_sights_of_it_has_its_newer_state(
     assert etl.query("SELECT status FROM cleanrooms.inference_jobs WHERE name = 'moved'") == [
         {"status": "CREATE_IN_PROGRESS"}
     ]
+
+
+def test_of_two_states_of_one_moment_the_later_read_stands_whatever_was_stored_before(
+    etl: Etl,
+    world: World,
+    membership: Membership,
+    jobs: list[Job],
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batches, "ITEMS", 1)
+
+    def move() -> None:
+        world.create_job(membership)
+        world.edit(jobs[1], touch=False, name="after")
+
+    for page in (3, 4):  # the job is shown on it once more: the last sync has stored what it shows here
+        world.edit(jobs[1], touch=False, name="before")
+        between(endpoint, page, move)
+        assert outcome(etl) == ("complete", None)
+        assert "after" in stored(etl)
 
 
 def test_a_job_that_is_missed_because_another_went_is_not_concluded_absent(
