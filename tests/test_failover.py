@@ -5,7 +5,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from conftest import MINUTE, Etl, MakeEtl
+from conftest import MINUTE, Etl, MakeEtl, temporary_in_memory
+from faults import server as private
+from faults.server import Server
 from sqlalchemy import text
 
 from etl import database, verify
@@ -33,6 +35,13 @@ def standby(etl: Etl, make_etl: MakeEtl, server: str) -> Iterator[Callable[[], F
 
     yield replicate
     administer(f"DROP DATABASE IF EXISTS {copy} WITH (FORCE)")
+
+
+@pytest.fixture
+def primary() -> Iterator[Server]:
+    """A server of the test's own, which real standbys may follow."""
+    with temporary_in_memory(), private.opened() as server:
+        yield server
 
 
 def history(etl: Etl) -> list[dict[str, Any]]:
@@ -101,3 +110,41 @@ def test_a_status_that_only_a_lost_sync_has_seen_is_not_seen(
     assert (change["from_status"], change["to_status"]) == ("CREATE_PENDING", "ACTIVE")
     assert (change["skipped_states"], change["changed_time"]) == (["CREATE_IN_PROGRESS"], job.update_time)
     assert broken(etl) == []
+
+
+def test_a_standby_that_lags_takes_over_and_what_it_lacks_is_found_again(
+    make_etl: MakeEtl, primary: Server, world: World, membership: Membership, clock: Clock
+) -> None:
+    job = world.create_job(membership)
+    etl = make_etl(database={"url": primary.owner_url})
+    etl.sync()
+    primary.follow(is_synchronous=False)
+    clock.advance(MINUTE)
+    world.set_status(job, "CREATE_IN_PROGRESS")
+    etl.sync()
+    lost = history(etl)
+    primary.fail_over()
+    etl = make_etl(database={"url": primary.owner_url})
+    assert (len(history(etl)), primary.runs_lost) == (1, 1)
+    etl.sync()
+    assert [row | {"observed_at": None} for row in history(etl)] == [row | {"observed_at": None} for row in lost]
+    assert broken(etl) == []
+
+
+def test_a_synchronous_standby_takes_over_and_lacks_nothing(
+    make_etl: MakeEtl, primary: Server, world: World, membership: Membership, clock: Clock
+) -> None:
+    job = world.create_job(membership)
+    primary.follow(is_synchronous=True)
+    etl = make_etl(database={"url": primary.owner_url})
+    etl.sync()
+    clock.advance(MINUTE)
+    world.set_status(job, "CREATE_IN_PROGRESS")
+    etl.sync()
+    told = history(etl)
+    primary.fail_over()
+    etl = make_etl(database={"url": primary.owner_url})
+    assert history(etl) == told
+    assert (len(told), primary.runs_lost) == (2, 0)
+    assert etl.sync().outcome == "complete"
+    assert history(etl) == told
