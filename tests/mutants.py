@@ -501,9 +501,16 @@ MUTANTS = [
         ("test_bad_items.py::test_a_listing_with_a_set_aside_item_concludes_no_absence",),
     ),
     Mutant(
+        "a batch is looked up before the one before is stored",
+        "settling.py",
+        "if before and not self.is_first:",
+        "if before and self.is_first:",
+        ("test_pagination.py::test_of_two_states_of_one_moment_the_later_read_stands_whatever_was_stored_before",),
+    ),
+    Mutant(
         "a split listing concludes absence",
         "run.py",
-        "is_enough = not self._is_split or not self._writer.read(self._is_any_missing)",
+        "is_enough = not self._is_split or not self._missing()[0]",
         "is_enough = True",
         ("test_split.py::test_a_job_that_only_filtered_listings_do_not_show_is_not_gone",),
     ),
@@ -517,8 +524,8 @@ MUTANTS = [
     Mutant(
         "a job that is shown in an older state is missing",
         "run.py",
-        "self._settling.shown + self._settling.stale, self._sync.absence_grace",
-        "self._settling.shown, self._sync.absence_grace",
+        "shown, grace = self._settling.shown + self._settling.stale, self._sync.absence_grace",
+        "shown, grace = self._settling.shown, self._sync.absence_grace",
         ("test_absence.py::test_a_listing_that_showed_an_older_state_of_the_job_ends_the_count",),
     ),
     Mutant(
