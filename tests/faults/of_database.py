@@ -30,7 +30,9 @@ def server_stopped_at_once_and_restarted(scene: Scene, _: Random) -> Iterator[No
 def failover_to_a_standby_that_lags(scene: Scene, _: Random) -> Iterator[None]:
     """What is committed while this is on is lost."""
     scene.server.follow(is_synchronous=False)
+    scene.workers.start_sync("--full")
     yield
+    scene.server.await_loss()
     scene.server.fail_over()
     scene.proxy.lead_to(scene.server.url())
 

@@ -31,6 +31,7 @@ _CHUNK = 1 << 20  # bytes
 _CONNECTIONS = {"max_connections": "30", "superuser_reserved_connections": "6"}
 _DATABASE = "faults"
 _PATIENCE = 60.0  # seconds for a server to come back
+_FOR_A_LOSS = 5.0  # seconds
 
 
 class Server:
@@ -132,17 +133,29 @@ class Server:
         else:
             self._standby.fall_behind()
 
+    def await_loss(self) -> None:
+        """Wait until a run has begun of which the standby knows nothing, but not for long: other faults are on."""
+        assert self._standby
+        deadline = time.monotonic() + _FOR_A_LOSS
+        with psycopg.connect(self._standby.postgres.url(), dbname=_DATABASE) as there:
+            before = _runs(there)
+        with self.session() as here:
+            while _runs(here) <= before and time.monotonic() < deadline:
+                time.sleep(0.05)
+
     def fail_over(self) -> None:
         """Lose the primary at once, and let the standby take its place, at an address of its own."""
         assert self._standby
-        runs = self._runs()
+        with self.session() as session:
+            runs = _runs(session)
         self.crash()
         lost, self._postgres = self._postgres, self._standby.postgres
         self._standby.promote()
         self.losses += self._standby.is_behind
         self._standby = None
         self._lead_to(database.parse(self._postgres.url()))
-        self.runs_lost += runs - self._runs()
+        with self.session() as session:
+            self.runs_lost += runs - _runs(session)
         self._remove(lost)
 
     def stop(self) -> None:
@@ -178,11 +191,6 @@ class Server:
     def _lead_to(self, owner: URL) -> None:
         self.owner_url = owner.set(database=_DATABASE).render_as_string(hide_password=False)
 
-    def _runs(self) -> int:
-        with self.session() as session:
-            [[runs]] = session.execute("SELECT count(*) FROM cleanrooms_etl.sync_run").fetchall()
-        return int(runs)
-
     def _remove(self, lost: LocalPostgres) -> None:
         """Remove what a primary has left, once its processes are gone."""
         deadline = time.monotonic() + _PATIENCE
@@ -204,6 +212,12 @@ class Server:
                 session.execute(sql.SQL("CREATE TABLESPACE small LOCATION {}").format(str(self._tables)))
                 where = sql.SQL(" TABLESPACE small")
             session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_DATABASE)) + where)
+
+
+def _runs(session: "psycopg.Connection[Any]") -> int:
+    """Count the runs of the product."""
+    [[runs]] = session.execute("SELECT count(*) FROM cleanrooms_etl.sync_run").fetchall()
+    return int(runs)
 
 
 def _fill(file: Path) -> None:
