@@ -175,7 +175,7 @@ def conclude() -> Executable:
     job = inference_job.c
     changed_time = func.greatest(func.now(), job.status_since + _JUST_AFTER)
     created = func.least(job.create_time, changed_time)
-    known = (case((seen <= changed_time, seen)) for seen in (job.update_time, job.last_listed_at))
+    known = case((job.last_listed_at <= changed_time, job.last_listed_at))
     # Of fewer listings nothing is concluded but by AWS's own word: a witness that the job was gone by then.
     is_denied = job.absent_listings < LISTINGS_IF_NOT_PERMITTED
     gone = (
@@ -185,7 +185,7 @@ def conclude() -> Executable:
             job.status.label("from_status"),
             job.status_since.label("from_time"),
             literal(NOT_LISTED).label("to_status"),
-            func.greatest(created, *known).label("not_before"),
+            func.greatest(created, known).label("not_before"),
             func.now().label("observed_at"),
             literal("observed").label("time_basis"),
             bindparam("run", type_=BigInteger).label("run_id"),

@@ -302,7 +302,7 @@ def _lease(lease: timedelta) -> dict[str, Any]:
     }
 
 
-_LOST = "the database knows nothing of this run: a standby without its beginning has taken over"
+_LOST = "the database lacks what this run has committed: a standby that lags has taken over"
 
 
 def renew(connection: Connection, run: Run) -> None:
@@ -364,14 +364,26 @@ def committed_batches(connection: Connection, run: Run) -> int:
     return batches
 
 
-def count_batch(connection: Connection, run: Run) -> None:
-    """Count one more batch of the run, in the batch's own transaction; raises `FencedError` if it never began.
+def count_batch(connection: Connection, run: Run, before: int) -> None:
+    """Count one more batch of the run than `before`, in the batch's own transaction.
 
-    A standby that took over may lack its beginning: its epoch, and even its number, may be another run's by now.
+    Raises `FencedError` where the database knows of fewer: a standby that took over may lack the last of them, and
+    to go on would hide the hole. Where it lacks the run's beginning, epoch and number may be another run's by now.
     """
-    counted = connection.execute(update(sync_run).where(*_is(run)).values(batches=sync_run.c.batches + 1))
+    counted = connection.execute(
+        update(sync_run).where(*_is(run), sync_run.c.batches == before).values(batches=before + 1)
+    )
     if counted.rowcount == 0:
         raise FencedError(_LOST)
+
+
+def ask_for_full(connection: Connection, run: Run) -> None:
+    """Let the next sweep be a full one, if the lease is still the run's: who has taken it over sees to it."""
+    connection.execute(
+        update(membership)
+        .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
+        .values(full_due=True)
+    )
 
 
 def _is(run: Run) -> tuple[ColumnElement[bool], ...]:

@@ -202,7 +202,8 @@ def _judged(timed: CTE) -> CTE:
     is_stale = and_(this.update_time < this.old_update_time, ~bindparam("believe", type_=Boolean))
     is_exact = and_(this.is_moved, ~this.is_ahead)
     latest_possible = case((is_exact, func.least(this.update_time, this.changed_time)), else_=this.changed_time)
-    witnesses = (this.old_update_time, this.listed_at)
+    # Where AWS's time did not go on, nothing tells that the one before was right: it may have lain ahead.
+    witnesses = (case((this.update_time > this.old_update_time, this.old_update_time)), this.listed_at)
     known = (case((witness <= latest_possible, witness)) for witness in witnesses)
     created = func.least(this.create_time, this.changed_time)  # at first sight there is no other
     # Of two states of one moment the later read stands: here the one that is stored already.
@@ -238,7 +239,7 @@ def last_complete_listing(job: ReadOnlyColumnCollection[str, Any]) -> ColumnElem
 
     `job` are the columns of an `inference_job`, beside which stands its `membership`. A listing filtered by model
     says nothing of other models' jobs, and one that showed an older state says nothing of this one. Of a job
-    without a digest `last_listed_at` tells: it has been missing since, or was only asked for. A quick sweep
+    without a digest `last_listed_at` tells: it has been missing since, or AWS was only asked for it. A quick sweep
     prolongs what a full listing showed, for open jobs alone.
     """
     model, version = membership.c.listed_model_arn, membership.c.listed_model_version

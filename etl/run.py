@@ -289,10 +289,11 @@ class Syncing:
         return self._ending
 
     def _close_fenced(self, error: str) -> store.Ending:
-        """Close the record without the lease, which is another run's by now."""
+        """Close the record without the lease, which is another run's by now, or was lost with what it stored."""
         ending = store.Ending("fenced", "Fenced", error)
         with self._connection.begin():
             store.end(self._connection, self._run, ending)
+            leases.ask_for_full(self._connection, self._run)
         return ending
 
     def _end(

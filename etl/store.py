@@ -261,10 +261,13 @@ def record_counts(connection: Connection, run: Run, counts: Counts) -> None:
 def end(connection: Connection, run: Run, ending: Ending, **others: object) -> None:
     """Close the run's record; one that another worker gave up as abandoned is closed all the same.
 
+    After a failover that lost it, its number may be another run's: so its start is compared, too.
+
     `others` are further columns of it: kind, listings and overruns.
     """
     connection.execute(
         update(sync_run)
-        .where(sync_run.c.run_id == run.run_id, sync_run.c.outcome.in_(["running", "abandoned"]))
+        .where(sync_run.c.run_id == run.run_id, sync_run.c.started_at == run.started_at)
+        .where(sync_run.c.outcome.in_(["running", "abandoned"]))
         .values(finished_at=func.clock_timestamp(), **others, **ending._asdict())
     )

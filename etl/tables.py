@@ -190,7 +190,7 @@ inference_job = Table(
     Column("absent_since", _Moment, comment="First of the complete listings in a row without this job"),
     Column("absent_listings", SmallInteger, nullable=False, server_default=text("0"), comment="Their number"),
     Column("last_listed_at", _Moment,
-           comment="Where digest is null: start of the last sweep known to have seen it in its status"),
+           comment="Where digest is null: start of the last sweep that saw it, or heard that it is gone"),
     # Milestones: what durations are made of, kept here so that nobody has to read the history of a million jobs.
     Column("started_time", _Moment, comment="First entry to CREATE_IN_PROGRESS"),
     Column("started_not_before", _Moment, comment=_WINDOW),

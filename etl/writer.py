@@ -59,7 +59,7 @@ class Writer:
                 return
             database.check_revision(connection)  # a newer release may have come meanwhile
             leases.renew(connection, self._run)
-            leases.count_batch(connection, self._run)
+            leases.count_batch(connection, self._run, self._batches)
             is_tried = True
             self._uncertain = partial(accept, work(connection))
 

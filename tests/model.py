@@ -237,12 +237,15 @@ class _Run:
             moment, basis = item.update_time, "update_time"
         # Who claims to have seen the old status after the updateTime of the new one was itself out of date.
         latest = item.update_time if moment == earliest and basis == "clamped" else moment
-        return self._transition(stored, item.status, moment, basis, min(moment, latest))
+        # Where AWS's time did not go on, the one before may have lain ahead.
+        before = stored.version.update_time
+        told = before if item.update_time > before else EARLIEST
+        return self._transition(stored, item.status, moment, basis, min(moment, latest), told)
 
     def _transition(
-        self, stored: Record, status: str, moment: datetime, basis: str, latest: datetime
+        self, stored: Record, status: str, moment: datetime, basis: str, latest: datetime, told: datetime
     ) -> Transition:
-        witnesses = [stored.version.update_time, *filter(None, [stored.held_at])]
+        witnesses = [told, *filter(None, [stored.held_at])]
         created = min(stored.version.fields["create_time"], moment)
         not_before = max([created, *(seen for seen in witnesses if seen <= latest)])
         known_until = min(latest, stored.seen_at)
@@ -311,7 +314,7 @@ class _Run:
         elif exists is False or stored.absent_listings >= LISTINGS_IF_NOT_PERMITTED:
             # The listings before may only have skipped it.
             moment = max(self.now, stored.status_since + TICK)
-            gone = self._transition(stored, NOT_LISTED, moment, "observed", moment)
+            gone = self._transition(stored, NOT_LISTED, moment, "observed", moment, EARLIEST)
             gone_job = replace(stored, history=(*stored.history, gone), held_at=None)
             # After so few it is AWS that says so, which it did after this listing began.
             if stored.absent_listings < LISTINGS_IF_NOT_PERMITTED:

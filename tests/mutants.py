@@ -89,8 +89,8 @@ MUTANTS = [
     Mutant(
         "when a status was stored is a witness of it",
         "reconcile.py",
-        "witnesses = (this.old_update_time, this.listed_at)",
-        "witnesses = (this.from_time, this.old_update_time, this.listed_at)",
+        "this.old_update_time)), this.listed_at)",
+        "this.old_update_time)), this.listed_at, this.from_time)",
         ("test_history.py::test_when_we_stored_the_old_status_is_no_witness_since_the_job_was_shown_before",),
     ),
     Mutant(
@@ -340,8 +340,8 @@ MUTANTS = [
     Mutant(
         "the last listing that showed a job that is gone is forgotten",
         "absence.py",
-        "for seen in (job.update_time, job.last_listed_at))",
-        "for seen in (job.update_time,))",
+        "func.greatest(created, known)",
+        "created",
         ("test_absence.py::test_a_job_that_two_listings_and_get_do_not_know_is_not_listed",),
     ),
     Mutant(
@@ -499,6 +499,48 @@ MUTANTS = [
         "return not self.counts.jobs_rejected",
         "return True",
         ("test_bad_items.py::test_a_listing_with_a_set_aside_item_concludes_no_absence",),
+    ),
+    Mutant(
+        "a run goes on over a batch that a failover has lost",
+        "leases.py",
+        "update(sync_run).where(*_is(run), sync_run.c.batches == before)",
+        "update(sync_run).where(*_is(run))",
+        ("test_failover.py::test_a_run_whose_last_batches_are_lost_ends_and_the_next_sweep_is_full",),
+    ),
+    Mutant(
+        "the sweep after a batch was lost may be quick",
+        "run.py",
+        "leases.ask_for_full(self._connection, self._run)",
+        "pass",
+        ("test_failover.py::test_a_run_whose_last_batches_are_lost_ends_and_the_next_sweep_is_full",),
+    ),
+    Mutant(
+        "a run that is lost closes the record of another one",
+        "store.py",
+        ".where(sync_run.c.run_id == run.run_id, sync_run.c.started_at == run.started_at)",
+        ".where(sync_run.c.run_id == run.run_id)",
+        ("test_failover.py::test_a_run_that_is_lost_leaves_alone_the_one_that_has_its_number",),
+    ),
+    Mutant(
+        "a listing is the first one where only none was complete before",
+        "settling.py",
+        "return self._run.listed.at is None and self._writer.read(",
+        "return self._run.listed.at is None or self._writer.read(",
+        ("test_absence.py::test_what_a_first_listing_stored_before_it_broke_off_may_be_missing_in_the_next",),
+    ),
+    Mutant(
+        "an updateTime that may have lain ahead is a witness",
+        "reconcile.py",
+        "case((this.update_time > this.old_update_time, this.old_update_time))",
+        "this.old_update_time",
+        ("test_history.py::test_an_update_time_that_does_not_go_on_makes_no_witness_of_the_one_before",),
+    ),
+    Mutant(
+        "an updateTime that may have lain ahead is a witness of a job that is gone",
+        "absence.py",
+        "case((job.last_listed_at <= changed_time, job.last_listed_at))",
+        "func.greatest(job.last_listed_at, job.update_time)",
+        ("test_absence.py::test_an_update_time_that_lay_ahead_is_no_witness_of_a_job_that_is_gone",),
     ),
     Mutant(
         "a batch is looked up before the one before is stored",

@@ -1,6 +1,7 @@
 """When a job that is listed no more is believed to be gone, and when nothing is concluded."""
 
-from datetime import datetime
+import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -284,6 +285,32 @@ def test_a_listing_that_broke_off_says_nothing(
     assert [etl.sync().outcome for _ in range(6)] == ["partial"] * 6
     assert gone(etl) == 0
     assert [stored(etl, job)["absent_listings"] for job in jobs] == [0, 0, 0]
+
+
+def test_an_update_time_that_lay_ahead_is_no_witness_of_a_job_that_is_gone(
+    etl: Etl, world: World, membership: Membership, job: Job
+) -> None:
+    [now] = etl.query("SELECT clock_timestamp() AS moment")
+    world.edit(job, touch=False, update_time=now["moment"] + timedelta(seconds=0.5))
+    sync(etl)
+    [gone] = etl.query("SELECT clock_timestamp() AS moment")
+    world.remove(membership, job)
+    time.sleep(0.5)
+    sync(etl, 2)
+    assert statuses(etl, job) == ["ACTIVE", "NOT_LISTED"]
+    assert transitions(etl, job)[1]["not_before"] <= gone["moment"]
+
+
+def test_what_a_first_listing_stored_before_it_broke_off_may_be_missing_in_the_next(
+    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    etl = make_etl(aws={"page_size": 1})
+    jobs = [world.create_job(membership, create_time=NOON + n * MINUTE) for n in range(3)]
+    endpoint.on(lambda request: "nextToken" in request.query, error("AccessDeniedException"))
+    assert etl.sync().outcome == "partial"
+    world.remove(membership, jobs[2])
+    sync(etl)
+    assert [stored(etl, job)["absent_listings"] for job in jobs] == [0, 0, 1]
 
 
 def test_a_failure_is_no_empty_listing(etl: Etl, job: Job, endpoint: Endpoint) -> None:

@@ -486,6 +486,6 @@ def test_of_two_runs_with_one_epoch_only_the_one_that_the_database_knows_writes(
         etl.execute("UPDATE cleanrooms_etl.sync_run SET started_at = started_at - interval '1 second'")
         second = begin(another)
         assert first.epoch == second.epoch
-        with pytest.raises(leases.FencedError, match="knows nothing of this run"):
+        with pytest.raises(leases.FencedError, match="lacks what this run has committed"):
             writer.Writer(one, first, lambda: None).write(lambda _: None)
         writer.Writer(another, second, lambda: None).write(lambda _: None)

@@ -42,7 +42,7 @@ CROSS JOIN LATERAL (VALUES
         moved.time_basis = 'observed',
         CASE
             WHEN moved.to_status = 'NOT_LISTED'
-                THEN 'AWS lists the job no more and says of no moment when that began: changed_time is when we concluded it'
+                THEN 'AWS lists the job no more and says of no moment when that began: changed_time is when we took note of it'
             ELSE 'AWS''s updateTime tells no moment for it: changed_time is when we saw it'
         END
     ),

@@ -22,7 +22,7 @@ COLUMNS = (
         "inference_job",
         "last_listed_at",
         "Start of the last complete listing before it went missing",
-        "Where digest is null: start of the last sweep known to have seen it in its status",
+        "Where digest is null: start of the last sweep that saw it, or heard that it is gone",
     ),
 )
 """Tables, their columns, what was said of each, and what is."""
@@ -41,7 +41,7 @@ def downgrade() -> None:
     """Say what was said before."""
     for table, column, comment, before in COLUMNS:
         op.alter_column(table, column, comment=comment, existing_comment=before, schema=SCHEMA)
-    op.execute("DROP VIEW cleanrooms.history_gaps")
-    op.execute((SQL / "0003_history_gaps.sql").read_text("utf-8"))
+    before = (SQL / "0003_history_gaps.sql").read_text("utf-8")
+    op.execute(before.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
     for view, status in {"status_history": "the previous status", "status_transitions": "from_status"}.items():
         op.execute(f"COMMENT ON COLUMN cleanrooms.{view}.not_before IS '{_KNOWN} {status}{_FIRST}'")
