@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from etl import config, database, sweep
+from etl import clients, config, database, sweep
 from etl.config import Config
 from etl.demo.clock import Clock
 from etl.demo.endpoint import Endpoint
@@ -136,6 +136,7 @@ def membership(world: World) -> Membership:
 def endpoint(world: World) -> Iterator[Endpoint]:
     with Endpoint(world) as endpoint:
         yield endpoint
+    clients._clients.clear()  # a later endpoint may have the same port, but not the same credentials
 
 
 @dataclass
