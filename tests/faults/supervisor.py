@@ -26,10 +26,10 @@ def supervise(minutes: float, seed: int) -> Figures:
     with scene.opened(Random(seed)) as where:  # noqa: S311 - seeded on purpose
         possible = [kind for kind in KINDS if kind.is_possible(where)]
         told.others["grace for what is missing"] = where.grace
-        told.not_tried = [kind.name for kind in KINDS if kind not in possible]
         invariants = Invariants(where.server)
         storm = Storm(where, possible, told, invariants)
         storm.rage(minutes * 60)
+        told.not_tried = [kind.name for kind in KINDS if kind.name not in told.tried]
         quiet = Quiet(where, told)
         quiet.settle()
         quiet.sweep_once_more()
