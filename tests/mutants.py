@@ -508,6 +508,13 @@ MUTANTS = [
         ("test_failover.py::test_a_run_whose_last_batches_are_lost_ends_and_the_next_sweep_is_full",),
     ),
     Mutant(
+        "the server compiles what is run for each batch",
+        "leases.py",
+        'func.set_config("jit", "off", True),',
+        "",
+        ("test_lease.py::test_the_server_compiles_nothing_of_a_batch_and_whatever_it_likes_for_others",),
+    ),
+    Mutant(
         "the sweep after a batch was lost may be quick",
         "run.py",
         "leases.ask_for_full(self._connection, self._run)",

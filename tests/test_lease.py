@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import MINUTE, NOON, Etl, MakeEtl
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from etl import batches, database, leases, reading, sweep, verify, writer
 from etl.demo.answers import Error, Normal, error, normal
@@ -462,6 +462,21 @@ def test_no_transaction_is_open_while_aws_is_being_asked(
     etl.sync()
     listing, getting = "ListTrainedModelInferenceJobs", "GetTrainedModelInferenceJob"
     assert seen == [(listing, "idle")] * 10 + [(getting, "idle")]
+
+
+def test_the_server_compiles_nothing_of_a_batch_and_whatever_it_likes_for_others(
+    etl: Etl, membership: Membership
+) -> None:
+    sweep.register(etl.config)
+    with database.connect(etl.config.database.address()) as connection:
+        with connection.begin():
+            worker = leases.Worker("host:1", "1")
+            run = leases.begin(connection, membership.id, timedelta(minutes=2), worker, if_due=False)
+        assert run
+        with connection.begin():
+            leases.renew(connection, run)
+            assert connection.execute(text("SHOW jit")).scalar_one() == "off"
+        assert connection.execute(text("SHOW jit")).scalar_one() == "on"
 
 
 def test_of_two_runs_with_one_epoch_only_the_one_that_the_database_knows_writes(
