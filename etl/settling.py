@@ -1,10 +1,10 @@
 """Pages to stored jobs: a run's batches looked up, decoded and settled, each in a transaction of its own."""
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 from sqlalchemy import Connection
 
@@ -41,10 +41,25 @@ class Settling:
         self._with_calls = with_calls
 
     def settle(self, pages: Iterator[Page]) -> None:
-        """Store what the pages tell that is not yet known; if they break off, what they told before."""
+        """Store what the pages tell that is not yet known; if they break off, what they told before.
+
+        In a first listing a batch is decoded while the server settles the one before. Any sooner it would keep the
+        interpreter from the statements that come before that: an eighth of the time. In any other listing the one
+        before is stored before this one is looked up: it may show the same job, as it was known before that.
+        """
         batches = Batches(self._counted(pages))
-        for told in self._told(batches):
-            self._store(told)
+        before: Told | None = None
+        with ThreadPoolExecutor(1) as decoder:
+            for batch in batches:
+                begin = cache(partial(decoder.submit, self.decoder.decode, *self._looked_up(batch)))
+                if before:
+                    self._store(before, meanwhile=begin)
+                before = begin().result()
+                if not self.is_first:
+                    self._store(before)
+                    before = None
+        if before:
+            self._store(before)
         if batches.interruption:
             raise batches.interruption
 
@@ -68,25 +83,6 @@ class Settling:
             self.listed += len(page.items)
             yield page
 
-    def _told(self, batches: Iterable[Batch]) -> Iterator[Told]:
-        """Yield what each batch tells; it is decoded while the next is read.
-
-        In a first listing it is so while the one before is stored, too, which saves 0.02 s a batch. In any other
-        that is stored before this one is looked up: it may show the same job, as it was known before that.
-        """
-        with ThreadPoolExecutor(1) as decoder:
-            before: Future[Told] | None = None
-            for batch in batches:
-                if before and not self.is_first:
-                    yield before.result()
-                    before = None
-                decoding = decoder.submit(self.decoder.decode, *self._looked_up(batch))
-                if before:
-                    yield before.result()
-                before = decoding
-            if before:
-                yield before.result()
-
     @cached_property
     def is_first(self) -> bool:
         """Whether nothing was stored when this run began; what it stores itself the settling finds."""
@@ -102,14 +98,14 @@ class Settling:
         self.shown.extend(key for key in stored.keys if key is not None)
         return batch, digests, stored
 
-    def _store(self, told: Told) -> None:
+    def _store(self, told: Told, meanwhile: Callable[[], object] = lambda: None) -> None:
         told.look_at_order()
         if not told.jobs:
             self.counts += told.counts
             return
 
         def work(connection: Connection) -> tuple[store.Settled, store.Counts]:
-            settled = store.settle(connection, self._run, told.jobs, known=told.keys)
+            settled = store.settle(connection, self._run, told.jobs, known=told.keys, meanwhile=meanwhile)
             counts = self._with_calls(self.counts + told.counts + settled.counts())
             store.record_counts(connection, self._run, counts)
             return settled, counts

@@ -4,7 +4,7 @@ The caller owns the transaction: nothing here opens, commits or caches one.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -117,10 +117,12 @@ def settle(
     *,
     known: Sequence[int | None] = (),
     believe: bool = False,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Settled:
     """Store jobs, by their ARNs: what is new, what changed, and the history of both.
 
     `known` are the keys of the jobs whose items, of those read with these, are stored already, each in its place.
+    `meanwhile` is called when the rest is for the server to do, again if all this has to be done again.
     """
     connection.execute(CreateTable(reconcile.staged_job))
     _copy(connection, jobs.values())
@@ -130,6 +132,7 @@ def settle(
         "believe": believe,
         "known_keys": _literal(known),
     }
+    meanwhile()
     settled = Settled(*connection.execute(reconcile.settle_staged(), parameters).one())
     rollups.note(
         connection, run.membership_key, changed=settled.earliest_change, created=settled.earliest_creation
