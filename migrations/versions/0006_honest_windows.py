@@ -26,12 +26,15 @@ COLUMNS = (
     ),
 )
 """Tables, their columns, what was said of each, and what is."""
+_GONE = ("changed_time is when we missed it first", "changed_time is when we took note of it")
+"""What `history_gaps` said of NOT_LISTED, and what it says."""
 _KNOWN = "Latest instant at which the job is known still to have had"
 _FIRST = "; at first sight its createTime"
 
 
 def upgrade() -> None:
     """Say what is true of not_before, and of the moment of NOT_LISTED."""
+    op.execute(_history_gaps().replace(*_GONE))
     op.execute((SQL / "0006_honest_windows.sql").read_text("utf-8"))
     for table, column, before, comment in COLUMNS:
         op.alter_column(table, column, comment=comment, existing_comment=before, schema=SCHEMA)
@@ -41,7 +44,11 @@ def downgrade() -> None:
     """Say what was said before."""
     for table, column, comment, before in COLUMNS:
         op.alter_column(table, column, comment=comment, existing_comment=before, schema=SCHEMA)
-    before = (SQL / "0003_history_gaps.sql").read_text("utf-8")
-    op.execute(before.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
+    op.execute(_history_gaps())
     for view, status in {"status_history": "the previous status", "status_transitions": "from_status"}.items():
         op.execute(f"COMMENT ON COLUMN cleanrooms.{view}.not_before IS '{_KNOWN} {status}{_FIRST}'")
+
+
+def _history_gaps() -> str:
+    """Return the statements of the view: its columns stay, so that what others have made of it stays, too."""
+    return (SQL / "0003_history_gaps.sql").read_text("utf-8").replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1)
