@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Connection
 
-from etl import known, leases, quick, source, store
-from etl.batches import StagedJobs
+from etl import known, leases, quick, source
 from etl.quick import OpenJob
 from etl.reading import Reading
 from etl.scope import Scope
 from etl.settling import Settling
+from etl.staging import Staged, StagedJobs
 from etl.writer import Writer
 
 
@@ -81,7 +81,7 @@ class Glance:
                 if now is None or now.job_arn != job.job_arn or now.update_time < job.update_time:
                     return None
                 if (now.status, now.update_time) != (job.status, job.update_time):
-                    changed[now.job_arn] = store.Staged(now, None, len(changed) + 1)
+                    changed[now.job_arn] = Staged(now, None, len(changed) + 1)
         except (ValueError, RecursionError):  # what is told cannot be read
             return None
         except source.SourceError as error:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Executable,
+    FromClause,
     Integer,
     MetaData,
     Select,
@@ -78,8 +79,10 @@ _owner = bindparam("owner", type_=membership.c.membership_key.type)
 
 
 @cache  # building it costs as much as running it for a page of jobs
-def settle_staged() -> Executable:
+def settle_staged(*, all_new: bool = False) -> Executable:
     """Return the statement that settles the staged jobs of one membership.
+
+    With `all_new` it looks for none of them, which takes a sixth less time; one that is stored violates a key.
 
     Parameters: owner (a membership_key), run (a run_id), known_keys (an array literal: for each item of the batch
     the key of its job, null where it is staged) and believe, which takes an older state for the truth.
@@ -87,7 +90,7 @@ def settle_staged() -> Executable:
     believable, the [key, ARN] of those stale ones that are believed if the listing turns out complete, and for the
     rollups the earliest change of status, and the earliest creation of a job that is new or changed.
     """
-    judged = _with_milestones(_judged(_timed(_compared())))
+    judged = _with_milestones(_judged(_timed(_compared(all_new=all_new))))
     is_written = judged.c.verdict.in_(["new", "changed"])
     stale = judged.c.verdict == "stale"
     believable = and_(stale, judged.c.stale_runs + 1 >= STALE_RUNS_UNTIL_BELIEVED)
@@ -117,17 +120,29 @@ def _step(decided: Select[Any], name: str) -> CTE:
     return decided.offset(0).cte(name)
 
 
-def _compared() -> CTE:
-    """Put each staged job beside the stored one, and say what differs."""
-    # One index probe a staged job: left to choose, the planner reads the whole membership for each batch, or
-    # for each job of one that its statistics do not know yet. No index serves + 0, so that only the one by
-    # ARN is left.
-    stored = (
+def _stored() -> FromClause:
+    """Find the stored one of each staged job.
+
+    One index probe a staged job: left to choose, the planner reads the whole membership for each batch, or for
+    each job of one that its statistics do not know yet. No index serves + 0, so that only the one by ARN is left.
+    """
+    return (
         select(inference_job)
         .where(inference_job.c.job_arn == staged_job.c.job_arn, inference_job.c.membership_key + 0 == _owner)
         .limit(1)
         .lateral("stored")
     )
+
+
+def _nothing() -> FromClause:
+    """Find nothing: of nulls the planner works out by itself what follows, once for all rows."""
+    columns = inference_job.columns
+    return select(*(cast(null(), column.type).label(column.name) for column in columns)).lateral("stored")
+
+
+def _compared(*, all_new: bool) -> CTE:
+    """Put each staged job beside the stored one, and say what differs."""
+    stored = _nothing() if all_new else _stored()
     absent_from = case((stored.c.status == NOT_LISTED, stored.c.status_since))
     staged = staged_job.c
     is_same = [staged[name].is_not_distinct_from(stored.c[name]) for name in _FACTS]
@@ -153,7 +168,7 @@ def _compared() -> CTE:
         )
         .select_from(staged_job)
         .join(membership, membership.c.membership_key == _owner)
-        .outerjoin(stored, true()),
+        .join(stored, true(), isouter=not all_new),
         "compared",
     )
 

@@ -7,14 +7,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from etl import absence, database, known, leases, plan, quick, rollups, source, store, timetable
-from etl.batches import StagedJobs
+from etl import absence, database, known, leases, plan, quick, rollups, source, staging, store, timetable
 from etl.config import Config, Membership
 from etl.glance import Glance
 from etl.order import Page
 from etl.reading import Reading
 from etl.scope import Scope
 from etl.settling import Settling
+from etl.staging import StagedJobs
 from etl.writer import Writer
 
 _REGULAR = {"RejectedItems"}  # the listing was whole: to repeat it sooner, or later, would help nobody
@@ -117,9 +117,10 @@ class Syncing:
     def _finish_quick(self, changed: StagedJobs) -> None:
         """Close a quick sweep, which concludes nothing of the jobs that it did not see."""
         self.kind = "quick"
+        rows = staging.rows(changed.values())
 
         def work(connection: Connection) -> store.Counts:
-            settled = store.settle(connection, self._run, changed) if changed else None
+            settled = store.settle(connection, self._run, rows) if rows else None
             store.record_open_seen(connection, self._run)
             rollups.count_up(connection, self._run.membership_key)
             counts = self._with_calls(self.counts + (settled.counts() if settled else store.Counts()))
@@ -210,13 +211,14 @@ class Syncing:
         shown = self._settling.shown + self._settling.stale
         scope = self._membership.scope
         full_due = bool(missing or stale)
+        rows = staging.rows(believed.values())
 
         def work(connection: Connection) -> store.Counts:
             store.record_absence(connection, self._run, missing, gone, alive)
             if not scope.is_whole:
                 store.record_unshown(connection, self._run, shown, scope)
             store.record_stale(connection, self._run, stale)
-            settled = store.settle(connection, self._run, believed, believe=True) if believed else None
+            settled = store.settle(connection, self._run, rows, believe=True) if rows else None
             unseen = known.open_keys(connection, self._run, scope).difference(self._settling.shown)
             showed = store.Showed(self._reading.is_newest_first, self._is_split, all_open=not unseen)
             store.record_listing(connection, self._run, scope, showed)

@@ -7,10 +7,12 @@ from datetime import timedelta
 from functools import cache, cached_property, partial
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
-from etl import known, leases, store
-from etl.batches import Batch, Batches, Decoder, StagedJobs, Told
+from etl import known, leases, staging, store
+from etl.batches import Batch, Batches, Decoder, Told
 from etl.order import Page
+from etl.staging import Staged, StagedJobs
 from etl.writer import Writer
 
 _AHEAD = timedelta(days=1)  # a time further in the future is absurd
@@ -35,33 +37,61 @@ class Settling:
         self.shown = array("q")
         self.stale = array("q")
         """Keys of those that were shown in an older state than is stored."""
-        self._believable: dict[int, store.Staged] = {}
+        self._came_twice = False
+        self._believable: dict[int, Staged] = {}
         self._run = run
         self._writer = writer
         self._with_calls = with_calls
 
     def settle(self, pages: Iterator[Page]) -> None:
-        """Store what the pages tell that is not yet known; if they break off, what they told before.
-
-        In a first listing a batch is decoded while the server settles the one before. Any sooner it would keep the
-        interpreter from the statements that come before that: an eighth of the time. In any other listing the one
-        before is stored before this one is looked up: it may show the same job, as it was known before that.
-        """
+        """Store what the pages tell that is not yet known; if they break off, what they told before."""
         batches = Batches(self._counted(pages))
-        before: Told | None = None
-        with ThreadPoolExecutor(1) as decoder:
-            for batch in batches:
-                begin = cache(partial(decoder.submit, self.decoder.decode, *self._looked_up(batch)))
-                if before:
-                    self._store(before, meanwhile=begin)
-                before = begin().result()
-                if not self.is_first:
-                    self._store(before)
-                    before = None
-        if before:
-            self._store(before)
+        if self.is_first:
+            self._settle_new(batches)
+        else:
+            self._settle_unknown(batches)
         if batches.interruption:
             raise batches.interruption
+
+    def _settle_new(self, batches: Batches) -> None:
+        """Settle a first listing: a batch is decoded while the server settles the one before.
+
+        Any sooner it would keep the interpreter from the statements that come before that: an eighth of the time.
+        """
+        before: tuple[Told, str] | None = None
+        with ThreadPoolExecutor(1) as decoder:
+            for batch in batches:
+                begin = cache(partial(decoder.submit, self._all_told, batch))
+                if before:
+                    self._store(*before, meanwhile=begin)
+                before = begin().result()
+        if before:
+            self._store(*before)
+
+    @property
+    def _are_all_new(self) -> bool:
+        """Whether no job comes that is stored, but for one that others, created meanwhile, have pushed down."""
+        return self.is_first and not self._came_twice
+
+    def _all_told(self, batch: Batch) -> tuple[Told, str]:
+        told, nothing = Told(), known.nothing(len(batch.items))  # to look nothing up is a twentieth of it
+        self.decoder.decode(batch, batch.digests(), nothing, told)
+        return told, staging.rows(told.jobs.values())
+
+    def _settle_unknown(self, batches: Batches) -> None:
+        """Settle any other listing: what a batch tells of a job is stored before the next one is looked up.
+
+        Or both are settled together, as what a single batch tells, where both tell little.
+        """
+        told = Told()
+        for batch in batches:
+            digests = batch.digests()
+            stored = self._writer.read(partial(known.by_digest, run=self._run, digests=digests))
+            self.shown.extend(key for key in stored.keys if key is not None)
+            self.decoder.decode(batch, digests, stored, told)
+            if not (batch.is_full and told.may_wait):
+                self._store(told, staging.rows(told.jobs.values()))
+                told = Told()
 
     def settle_page(self, page: Page) -> bool:
         """Settle a page by itself; return whether it told anything new."""
@@ -90,22 +120,14 @@ class Settling:
             lambda connection: known.is_empty(connection, self._run)
         )
 
-    def _looked_up(self, batch: Batch) -> tuple[Batch, list[str], known.Known]:
-        digests = batch.digests()
-        if self.is_first:  # to look nothing up is a twentieth of it
-            return batch, digests, known.nothing(len(digests))
-        stored = self._writer.read(lambda connection: known.by_digest(connection, self._run, digests))
-        self.shown.extend(key for key in stored.keys if key is not None)
-        return batch, digests, stored
-
-    def _store(self, told: Told, meanwhile: Callable[[], object] = lambda: None) -> None:
-        told.look_at_order()
+    def _store(self, told: Told, rows: str, meanwhile: Callable[[], object] = lambda: None) -> None:
         if not told.jobs:
             self.counts += told.counts
             return
 
         def work(connection: Connection) -> tuple[store.Settled, store.Counts]:
-            settled = store.settle(connection, self._run, told.jobs, known=told.keys, meanwhile=meanwhile)
+            keys = None if self._are_all_new else told.keys
+            settled = store.settle(connection, self._run, rows, known=keys, meanwhile=meanwhile)
             counts = self._with_calls(self.counts + told.counts + settled.counts())
             store.record_counts(connection, self._run, counts)
             return settled, counts
@@ -117,9 +139,15 @@ class Settling:
             for key, arn in settled.believable or ():
                 self._keep_believable(key, told.jobs[arn])
 
-        self._writer.write(work, accept)
+        try:
+            self._writer.write(work, accept)
+        except IntegrityError:
+            if not self._are_all_new:
+                raise
+            self._came_twice = True
+            self._writer.write(work, accept)
 
-    def _keep_believable(self, key: int, older: store.Staged) -> None:
+    def _keep_believable(self, key: int, older: Staged) -> None:
         """Keep the newest of the older states of a job, of equals the later read."""
         kept = self._believable.get(key)
         is_newer = kept is not None and older.job.update_time >= kept.job.update_time

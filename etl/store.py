@@ -4,20 +4,14 @@ The caller owns the transaction: nothing here opens, commits or caches one.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from operator import attrgetter
-from typing import NamedTuple, Self, cast
+from typing import NamedTuple, Self
 
-import msgspec
-import psycopg
 from sqlalchemy import Connection, and_, case, func, select, update
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import CreateTable
 
-from etl import absence, reconcile, rollups
-from etl.jobs import Job
+from etl import absence, reconcile, rollups, staging
 from etl.leases import Run
 from etl.scope import Scope
 from etl.tables import inference_job, membership, sync_run
@@ -73,17 +67,6 @@ class Counts:
         return type(self)(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
 
 
-class Staged(NamedTuple):
-    """A job to be settled, with the digest of its item and the item's place, from 1, among those read with it.
-
-    What AWS tells of a single job has no digest that a listing could know again.
-    """
-
-    job: Job
-    digest: str | None
-    place: int
-
-
 class Settled(NamedTuple):
     """What became of the staged jobs of a batch."""
 
@@ -113,61 +96,32 @@ class Settled(NamedTuple):
 def settle(
     connection: Connection,
     run: Run,
-    jobs: Mapping[str, Staged],
+    rows: str,
     *,
-    known: Sequence[int | None] = (),
+    known: Sequence[int | None] | None = (),
     believe: bool = False,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Settled:
-    """Store jobs, by their ARNs: what is new, what changed, and the history of both.
+    """Store jobs, given as rows of the staging table: what is new, what changed, and the history of both.
 
-    `known` are the keys of the jobs whose items, of those read with these, are stored already, each in its place.
+    `known` are the keys of the jobs whose items, of those read with these, are stored already, each in its place;
+    None says that none of the jobs is stored, and SQLAlchemy's IntegrityError is raised where one is.
     `meanwhile` is called when the rest is for the server to do, again if all this has to be done again.
     """
-    connection.execute(CreateTable(reconcile.staged_job))
-    _copy(connection, jobs.values())
+    staging.copy(connection, rows)
     parameters = {
         "owner": run.membership_key,
         "run": run.run_id,
         "believe": believe,
-        "known_keys": _literal(known),
+        "known_keys": _literal(known or ()),
     }
     meanwhile()
-    settled = Settled(*connection.execute(reconcile.settle_staged(), parameters).one())
+    statement = reconcile.settle_staged(all_new=known is None)
+    settled = Settled(*connection.execute(statement, parameters).one())
     rollups.note(
         connection, run.membership_key, changed=settled.earliest_change, created=settled.earliest_creation
     )
     return settled
-
-
-_PLAIN_FACTS = tuple(name for name in Job.__struct_fields__ if name not in {"output_account_ids", "extra"})
-_plain_facts = attrgetter(*_PLAIN_FACTS)
-
-
-def _array(words: Iterable[str]) -> str:
-    """Write an array literal: psycopg's own, made by Python, takes 40 % of the time of a row."""
-    quoted = [word.replace("\\", r"\\").replace('"', r"\"") for word in words]
-    return '{"' + '","'.join(quoted) + '"}' if quoted else "{}"
-
-
-def _copy(connection: Connection, jobs: Iterable[Staged]) -> None:
-    """Copy the jobs to the staging table: in the driver's own connection, so in the same transaction.
-
-    What the driver raises comes out as SQLAlchemy would raise it.
-    """
-    columns = (*_PLAIN_FACTS, "output_account_ids", "extra", "digest", "place")
-    statement = f"COPY {reconcile.staged_job.name} ({', '.join(columns)}) FROM STDIN"
-    driver = cast(psycopg.Connection, connection.connection.driver_connection)
-    try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for job, digest, place in jobs:
-                accounts, extra = _array(job.output_account_ids), msgspec.json.encode(job.extra).decode()
-                copy.write_row((*_plain_facts(job), accounts, extra, digest, place))
-    except psycopg.Error as error:
-        is_lost = driver.closed or driver.broken
-        if is_lost:
-            connection.invalidate(error)
-        raise DBAPIError(statement, None, error, connection_invalidated=is_lost) from error
 
 
 def missing_jobs(

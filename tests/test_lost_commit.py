@@ -17,7 +17,7 @@ from faults.proxy import Cut, Proxy
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
-from etl import batches, database, jobs, leases, store, sweep, verify, writer
+from etl import batches, database, jobs, leases, staging, store, sweep, verify, writer
 from etl.config import Database
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -274,9 +274,9 @@ def test_what_is_refused_during_copy_is_told_as_any_refusal_of_the_database(
 ) -> None:
     item = json.dumps(world.create_job(membership).wire()).encode()
     job = jobs.decode(item, membership.id, NOON).job
-    unstorable = store.Staged(msgspec.structs.replace(job, description="\0"), jobs.digest(item), 1)
+    unstorable = staging.Staged(msgspec.structs.replace(job, description="\0"), jobs.digest(item), 1)
     with database.connect(etl.config.database.address()) as connection, connection.begin():
         listed = leases.Listed(None, None, Scope(), None, full_due=True, in_vain=False)
         run = leases.Run(1, 1, 1, timedelta(minutes=1), NOON, 0, 900, 0, listed)
         with pytest.raises(DBAPIError, match="DataError"):
-            store.settle(connection, run, {job.job_arn: unstorable})
+            store.settle(connection, run, staging.rows([unstorable]))
