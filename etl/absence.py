@@ -48,6 +48,8 @@ MANY_SHARE = 0.2
 QUESTIONS = 100
 """Single jobs that one run asks AWS for, at the most; the rest are asked for by the next."""
 
+_FAR_APART = 1 << 25  # a byte each: 32 MB
+
 _JUST_AFTER = literal(timedelta(microseconds=1))
 
 
@@ -60,6 +62,20 @@ class Missing(NamedTuple):
     """Complete listings in a row without it, this one included."""
     has_waited: bool
     """Whether the grace since the first of them is over."""
+
+
+def different(keys: Sequence[int]) -> int | None:
+    """Return how many different keys these are; None where they lie too far apart to be counted in little memory.
+
+    A million keys of one sequence take a megabyte, and a set of them a hundred.
+    """
+    first, last = min(keys, default=0), max(keys, default=-1)
+    if last - first > _FAR_APART:
+        return None
+    is_there = bytearray(last - first + 1)
+    for key in keys:
+        is_there[key - first] = True
+    return is_there.count(True)
 
 
 def suspects(missing: Sequence[Missing], tracked: int) -> list[Missing]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from etl import jobs, store
+from etl import jobs, staging, store
 from etl.known import Known
 from etl.order import Page
 from etl.staging import Staged, StagedJobs
@@ -15,10 +15,6 @@ ITEMS = 5_000
 
 _ITEMS_AT_LEISURE = 1_000  # enough while AWS is slower than the database: at the end less is left to do, 0.15 s
 _LEISURE = 0.005  # seconds for which a page was waited
-
-# Where AWS is fast, few changes of many items are settled together: a listing with 1 % takes a tenth less time.
-_CHANGES = 1_000
-_ITEMS_WITH_FEW = 5 * ITEMS
 
 _ITEM_SHOWN = 300  # bytes of a malformed item that its record shows
 
@@ -34,11 +30,6 @@ class Batch:
         """Take one more page."""
         self.pages.append(page)
         self.items += page.items
-
-    @property
-    def is_full(self) -> bool:
-        """Whether AWS is so fast that it need not be settled at once."""
-        return len(self.items) >= ITEMS
 
     def digests(self) -> list[str]:
         """Return the digest of each item."""
@@ -71,18 +62,15 @@ class Batches:
 
 @dataclass
 class Told:
-    """What some batches tell, with nothing stored between the lookups of any two of them."""
+    """What a batch tells."""
 
-    jobs: StagedJobs = field(default_factory=dict)
+    jobs: StagedJobs
     """Those whose items are not known."""
-    keys: list[int | None] = field(default_factory=list)
+    keys: list[int | None]
     """For each item the key of its job, None where it is not known."""
-    counts: store.Counts = field(default_factory=store.Counts)
-
-    @property
-    def may_wait(self) -> bool:
-        """Whether it is better settled with what the next batch tells: few changes take as long as many."""
-        return 0 < len(self.jobs) < _CHANGES and len(self.keys) < _ITEMS_WITH_FEW
+    counts: store.Counts
+    rows: str = ""
+    """The jobs as rows of the staging table."""
 
 
 class Decoder:
@@ -97,20 +85,21 @@ class Decoder:
         self._set_aside = 0
         self._unknown_statuses: set[str] = set()
 
-    def decode(self, batch: Batch, digests: Sequence[str], known: Known, told: Told) -> None:
-        """Add to `told` what a batch tells that is not known: the newest of each job, of equals the later."""
-        counts, created, before = told.counts, list(known.created), len(told.keys)
-        told.keys += known.keys
+    def decode(self, batch: Batch, digests: Sequence[str], known: Known) -> Told:
+        """Decode what is not known, and keep the newest of each job, of equals the later."""
+        counts = store.Counts(pages=len(batch.pages), jobs_listed=len(batch.items))
+        told = Told({}, known.keys, counts)
+        created = list(known.created)
         for place, (item, digest, key) in enumerate(zip(batch.items, digests, known.keys, strict=True)):
             if key is None and (job := self._taken(item, counts)):
                 created[place] = jobs.microseconds(job.create_time)
                 earlier = told.jobs.get(job.job_arn)
                 if earlier is None or job.update_time >= earlier.job.update_time:
-                    told.jobs[job.job_arn] = Staged(job, digest, before + place + 1)
-        counts.pages += len(batch.pages)
-        counts.jobs_listed += len(batch.items)
-        counts.jobs_unchanged = counts.jobs_listed - len(told.jobs) - counts.jobs_rejected
+                    told.jobs[job.job_arn] = Staged(job, digest, place + 1)
+        counts.jobs_unchanged = len(batch.items) - len(told.jobs) - counts.jobs_rejected
+        told.rows = staging.rows(told.jobs.values())
         _look_at_order(batch.pages, created)
+        return told
 
     def job(self, item: bytes) -> jobs.Decoded:
         """Decode one item; raises `jobs.BadItemError`."""

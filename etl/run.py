@@ -145,11 +145,11 @@ class Syncing:
         return not self.counts.jobs_rejected
 
     def _missing(self) -> tuple[list[absence.Missing], int]:
-        """Return the jobs that were not shown, and how many are tracked; 0 if all were shown."""
+        """Return the jobs that were not shown, and how many are tracked; 0 in a first listing."""
         if self._settling.is_first:  # what is stored this run has read: to look would take 0.1 s of 100,000 jobs
             return [], 0
-        shown, grace = self._settling.shown + self._settling.stale, self._sync.absence_grace
-        return self._writer.read(lambda connection: store.missing_jobs(connection, self._run, shown, grace))
+        shown, stale, grace = self._settling.shown, self._settling.stale, self._sync.absence_grace
+        return self._writer.read(lambda connection: store.missing_jobs(connection, self._run, shown, stale, grace))
 
     def _pages(self) -> Iterator[Page]:
         """Yield the pages of a full listing: split by model and side by side, where that is faster."""
@@ -208,7 +208,6 @@ class Syncing:
         """Draw the conclusions that only a complete listing allows, and close the run: all or nothing."""
         missing, gone, alive = self._absence()
         stale, believed = self._settling.only_stale(), self._settling.believed()
-        shown = self._settling.shown + self._settling.stale
         scope = self._membership.scope
         full_due = bool(missing or stale)
         rows = staging.rows(believed.values())
@@ -216,6 +215,7 @@ class Syncing:
         def work(connection: Connection) -> store.Counts:
             store.record_absence(connection, self._run, missing, gone, alive)
             if not scope.is_whole:
+                shown = self._settling.shown + self._settling.stale
                 store.record_unshown(connection, self._run, shown, scope)
             store.record_stale(connection, self._run, stale)
             settled = store.settle(connection, self._run, rows, believe=True) if rows else None

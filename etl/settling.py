@@ -9,7 +9,7 @@ from functools import cache, cached_property, partial
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from etl import known, leases, staging, store
+from etl import known, leases, store
 from etl.batches import Batch, Batches, Decoder, Told
 from etl.order import Page
 from etl.staging import Staged, StagedJobs
@@ -58,40 +58,30 @@ class Settling:
 
         Any sooner it would keep the interpreter from the statements that come before that: an eighth of the time.
         """
-        before: tuple[Told, str] | None = None
+        before: Told | None = None
         with ThreadPoolExecutor(1) as decoder:
             for batch in batches:
-                begin = cache(partial(decoder.submit, self._all_told, batch))
+                begin = cache(partial(decoder.submit, self._decoded, batch))
                 if before:
-                    self._store(*before, meanwhile=begin)
+                    self._store(before, meanwhile=begin)
                 before = begin().result()
         if before:
-            self._store(*before)
+            self._store(before)
 
-    @property
-    def _are_all_new(self) -> bool:
-        """Whether no job comes that is stored, but for one that others, created meanwhile, have pushed down."""
-        return self.is_first and not self._came_twice
-
-    def _all_told(self, batch: Batch) -> tuple[Told, str]:
-        told, nothing = Told(), known.nothing(len(batch.items))  # to look nothing up is a twentieth of it
-        self.decoder.decode(batch, batch.digests(), nothing, told)
-        return told, staging.rows(told.jobs.values())
+    def _decoded(self, batch: Batch) -> Told:
+        nothing = known.nothing(len(batch.items))  # to look nothing up is a twentieth of it
+        return self.decoder.decode(batch, batch.digests(), nothing)
 
     def _settle_unknown(self, batches: Batches) -> None:
-        """Settle any other listing: what a batch tells of a job is stored before the next one is looked up.
+        """Settle any other listing: what a batch tells is stored before the next one is looked up.
 
-        Or both are settled together, as what a single batch tells, where both tell little.
+        It may show the same job, as it was known before that.
         """
-        told = Told()
         for batch in batches:
             digests = batch.digests()
             stored = self._writer.read(partial(known.by_digest, run=self._run, digests=digests))
             self.shown.extend(key for key in stored.keys if key is not None)
-            self.decoder.decode(batch, digests, stored, told)
-            if not (batch.is_full and told.may_wait):
-                self._store(told, staging.rows(told.jobs.values()))
-                told = Told()
+            self._store(self.decoder.decode(batch, digests, stored))
 
     def settle_page(self, page: Page) -> bool:
         """Settle a page by itself; return whether it told anything new."""
@@ -120,14 +110,19 @@ class Settling:
             lambda connection: known.is_empty(connection, self._run)
         )
 
-    def _store(self, told: Told, rows: str, meanwhile: Callable[[], object] = lambda: None) -> None:
+    @property
+    def _are_all_new(self) -> bool:
+        """Whether no job comes that is stored, but for one that others, created meanwhile, have pushed down."""
+        return self.is_first and not self._came_twice
+
+    def _store(self, told: Told, meanwhile: Callable[[], object] = lambda: None) -> None:
         if not told.jobs:
             self.counts += told.counts
             return
 
         def work(connection: Connection) -> tuple[store.Settled, store.Counts]:
             keys = None if self._are_all_new else told.keys
-            settled = store.settle(connection, self._run, rows, known=keys, meanwhile=meanwhile)
+            settled = store.settle(connection, self._run, told.rows, known=keys, meanwhile=meanwhile)
             counts = self._with_calls(self.counts + told.counts + settled.counts())
             store.record_counts(connection, self._run, counts)
             return settled, counts
@@ -144,7 +139,7 @@ class Settling:
         except IntegrityError:
             if not self._are_all_new:
                 raise
-            self._came_twice = True
+            self._came_twice = True  # from here on each job is looked for
             self._writer.write(work, accept)
 
     def _keep_believable(self, key: int, older: Staged) -> None:

@@ -3,6 +3,7 @@
 The caller owns the transaction: nothing here opens, commits or caches one.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -125,14 +126,16 @@ def settle(
 
 
 def missing_jobs(
-    connection: Connection, run: Run, shown: Sequence[int], grace: timedelta
+    connection: Connection, run: Run, shown: "array[int]", stale: "array[int]", grace: timedelta
 ) -> tuple[list[absence.Missing], int]:
-    """Return the jobs that a complete listing did not show, and how many are tracked; 0 if it showed all."""
-    parameters = {"owner": run.membership_key, "shown_keys": _literal(shown), "grace": grace}
-    rows = connection.execute(absence.missing_jobs(), parameters)
-    missing = [absence.Missing(*row) for row in rows]
-    tracked: int = connection.execute(absence.tracked_jobs(), parameters).scalar_one() if missing else 0
-    return missing, tracked
+    """Return the jobs that a complete listing did not show in any state, and how many are tracked."""
+    owner = {"owner": run.membership_key}
+    tracked: int = connection.execute(absence.tracked_jobs(), owner).scalar_one()
+    if absence.different(shown) == tracked:  # who is tracked no more comes in an older state, if at all
+        return [], tracked
+    keys = _literal(shown + stale)
+    rows = connection.execute(absence.missing_jobs(), {**owner, "shown_keys": keys, "grace": grace})
+    return [absence.Missing(*row) for row in rows], tracked
 
 
 def _literal(keys: Sequence[int | None]) -> str:

@@ -552,9 +552,41 @@ MUTANTS = [
     Mutant(
         "a batch is looked up before the one before is stored",
         "settling.py",
-        "if not self.is_first:",
-        "if False:",
+        """
+        for batch in batches:
+            digests = batch.digests()
+            stored = self._writer.read(partial(known.by_digest, run=self._run, digests=digests))
+""",
+        """
+        look_up = partial(known.by_digest, run=self._run)
+        looked_up = [
+            (batch, batch.digests(), self._writer.read(partial(look_up, digests=batch.digests())))
+            for batch in batches
+        ]
+        for batch, digests, stored in looked_up:
+""",
         ("test_pagination.py::test_of_two_states_of_one_moment_the_later_read_stands_whatever_was_stored_before",),
+    ),
+    Mutant(
+        "a job that comes with two batches of a first listing ends the run",
+        "settling.py",
+        "self._came_twice = True  # from here on each job is looked for",
+        "raise",
+        ("test_pagination.py::test_a_job_that_comes_with_two_batches_of_a_first_listing_is_stored_once",),
+    ),
+    Mutant(
+        "a job that comes twice stands for one that is missing",
+        "store.py",
+        "if absence.different(shown) == tracked:",
+        "if len(shown) == tracked:",
+        ("test_pagination.py::test_a_job_that_comes_twice_does_not_stand_for_one_that_is_missing",),
+    ),
+    Mutant(
+        "what has a meaning in COPY is copied as it is",
+        "staging.py",
+        "if not is_plain or ",
+        "if False and ",
+        ("test_staging.py::test_what_is_copied_is_what_was_given",),
     ),
     Mutant(
         "a split listing concludes absence",
@@ -572,9 +604,9 @@ MUTANTS = [
     ),
     Mutant(
         "a job that is shown in an older state is missing",
-        "run.py",
-        "shown, grace = self._settling.shown + self._settling.stale, self._sync.absence_grace",
-        "shown, grace = self._settling.shown, self._sync.absence_grace",
+        "store.py",
+        "keys = _literal(shown + stale)",
+        "keys = _literal(shown)",
         ("test_absence.py::test_a_listing_that_showed_an_older_state_of_the_job_ends_the_count",),
     ),
     Mutant(

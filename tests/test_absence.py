@@ -1,6 +1,7 @@
 """When a job that is listed no more is believed to be gone, and when nothing is concluded."""
 
 import time
+from array import array
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from botocore.retries import standard
 from conftest import MINUTE, NOON, Etl, MakeEtl
 
-from etl.absence import LISTINGS_COUNTED
+from etl.absence import LISTINGS_COUNTED, different
 from etl.demo.answers import Answer, error, normal
 from etl.demo.clock import Clock
 from etl.demo.endpoint import Endpoint
@@ -69,6 +70,24 @@ def hide(membership: Membership, job: Job) -> None:
 def filtered(make_etl: MakeEtl, membership: Membership, model_arn: str) -> Etl:
     only = {"id": membership.id, "region": membership.region, "trained_model_arn": model_arn}
     return make_etl(memberships=[only])
+
+
+# Whether any is missing
+
+
+@pytest.mark.parametrize(
+    ("keys", "number"),
+    [
+        ([], 0),
+        ([7], 1),
+        ([9, 7, 9, 8], 3),
+        ([1, 1 + 2**25], 2),
+        ([1, 2 + 2**25], None),
+        ([-(2**63), 2**63 - 1], None),
+    ],
+)
+def test_different_keys_are_counted_where_they_lie_close_together(keys: list[int], number: int | None) -> None:
+    assert different(array("q", keys)) == number
 
 
 # Two listings and an answer

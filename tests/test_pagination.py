@@ -297,6 +297,40 @@ def test_a_job_that_comes_meanwhile_pushes_another_to_two_pages(
     assert stored(etl) == {"first", "second", "third", "newest"}
 
 
+def test_a_job_that_comes_with_two_batches_of_a_first_listing_is_stored_once(
+    etl: Etl,
+    world: World,
+    membership: Membership,
+    jobs: list[Job],
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batches, "ITEMS", 1)
+
+    def move() -> None:
+        world.create_job(membership)
+        world.set_status(jobs[-1], "CREATE_IN_PROGRESS")
+
+    between(endpoint, 2, move)
+    report = etl.sync()
+    assert (report.outcome, report.counts.jobs_listed) == ("complete", len(jobs) + 1)
+    assert (report.counts.jobs_new, report.counts.jobs_changed) == (len(jobs), 1)
+    assert (report.counts.transitions, report.counts.jobs_unchanged) == (len(jobs) + 1, 0)
+    assert stored(etl) == {"first", "second", "third"}
+
+
+def test_a_job_that_comes_twice_does_not_stand_for_one_that_is_missing(
+    etl: Etl, world: World, membership: Membership, jobs: list[Job], endpoint: Endpoint
+) -> None:
+    assert outcome(etl) == ("complete", None)
+    world.remove(membership, jobs[0])
+    between(endpoint, 2, lambda: world.create_job(membership))
+    assert outcome(etl) == ("complete", None)
+    assert etl.query("SELECT name FROM cleanrooms_etl.inference_job WHERE absent_listings = 1") == [
+        {"name": "first"}
+    ]
+
+
 def test_a_job_that_changes_between_two_sights_of_it_has_its_newer_state(
     etl: Etl, world: World, membership: Membership, jobs: list[Job], endpoint: Endpoint
 ) -> None:
