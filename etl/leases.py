@@ -185,7 +185,7 @@ def begin(
     once. Each step is a statement of its own, since a statement that also takes a lock reads the snapshot from
     before it.
     """
-    _prepare(connection, lease)
+    prepare(connection, lease)
     locked = connection.execute(
         select(membership.c.membership_key)
         .where(membership.c.membership_id == membership_id)
@@ -307,7 +307,6 @@ _LOST = "the database lacks what this run has committed: a standby that lags has
 
 def renew(connection: Connection, run: Run) -> None:
     """Prolong the run's lease and lock the membership; raises `FencedError` if another run holds it by now."""
-    _prepare(connection, run.lease)
     renewed = connection.execute(
         update(membership)
         .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
@@ -317,7 +316,7 @@ def renew(connection: Connection, run: Run) -> None:
         raise FencedError("another worker has taken this membership over")
 
 
-def _prepare(connection: Connection, lease: timedelta) -> None:
+def prepare(connection: Connection, lease: timedelta) -> None:
     """Let the server end this transaction, were the worker to freeze in it or to wait for a lock that long.
 
     And let it compile nothing: of a statement that is run for each batch that takes four fifths of the time.
@@ -356,7 +355,6 @@ def now(connection: Connection) -> datetime:
 
 def committed_batches(connection: Connection, run: Run) -> int:
     """Return how many batches of the run are committed: finally so, since a commit under way is waited for."""
-    _prepare(connection, run.lease)
     connection.execute(
         select(membership.c.membership_key)
         .where(membership.c.membership_key == run.membership_key)

@@ -107,4 +107,5 @@ class Writer:
 
     def _attempt(self, work: Callable[[Connection], T]) -> T:
         with self._connection.begin():
+            leases.prepare(self._connection, self._run.lease)
             return work(self._connection)

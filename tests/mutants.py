@@ -512,7 +512,7 @@ MUTANTS = [
         "leases.py",
         'func.set_config("jit", "off", True),',
         "",
-        ("test_lease.py::test_the_server_compiles_nothing_of_a_batch_and_whatever_it_likes_for_others",),
+        ("test_lease.py::test_the_server_compiles_nothing_of_a_run_and_whatever_it_likes_for_others",),
     ),
     Mutant(
         "the sweep after a batch was lost may be quick",

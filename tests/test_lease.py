@@ -36,11 +36,11 @@ import psycopg
 class Freezing(psycopg.Copy):
     has_frozen = False
 
-    def write_row(self, row):
+    def write(self, buffer):
         if not Freezing.has_frozen:
             Freezing.has_frozen = True
             os.kill(os.getpid(), signal.SIGSTOP)
-        super().write_row(row)
+        super().write(buffer)
 
 psycopg.cursor.Copy = Freezing
 from etl.cli import main
@@ -464,7 +464,7 @@ def test_no_transaction_is_open_while_aws_is_being_asked(
     assert seen == [(listing, "idle")] * 10 + [(getting, "idle")]
 
 
-def test_the_server_compiles_nothing_of_a_batch_and_whatever_it_likes_for_others(
+def test_the_server_compiles_nothing_of_a_run_and_whatever_it_likes_for_others(
     etl: Etl, membership: Membership
 ) -> None:
     sweep.register(etl.config)
@@ -473,10 +473,16 @@ def test_the_server_compiles_nothing_of_a_batch_and_whatever_it_likes_for_others
             worker = leases.Worker("host:1", "1")
             run = leases.begin(connection, membership.id, timedelta(minutes=2), worker, if_due=False)
         assert run
-        with connection.begin():
-            leases.renew(connection, run)
-            assert connection.execute(text("SHOW jit")).scalar_one() == "off"
-        assert connection.execute(text("SHOW jit")).scalar_one() == "on"
+        of_run, seen = writer.Writer(connection, run, lambda: None), list[str]()
+        assert of_run.read(jit) == "off"
+        of_run.write(jit, seen.append)
+        assert seen == ["off"]
+        assert jit(connection) == "on"
+
+
+def jit(connection: Connection) -> str:
+    setting: str = connection.execute(text("SHOW jit")).scalar_one()
+    return setting
 
 
 def test_of_two_runs_with_one_epoch_only_the_one_that_the_database_knows_writes(
