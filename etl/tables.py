@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from etl.jobs import OPEN_STATUSES
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration, whose schema this release reads and writes. Revisions are numbers: they compare."""
 
 SCHEMA = "cleanrooms_etl"
@@ -210,7 +210,7 @@ inference_job = Table(
         use_alter=True,
     ),
     UniqueConstraint("job_arn", "membership_key"),  # in this order it serves who asks for one job, too
-    Index(None, "digest"),
+    Index(None, "digest", postgresql_using="hash"),
     Index("ix_inference_job_stale", "membership_key", postgresql_where=text("stale_runs > 0")),
     Index(None, "membership_key", "create_time"),
     # By the digest of the ARN: by itself it would make the index seven times as large.
