@@ -13,6 +13,8 @@ from etl.staging import Staged, StagedJobs
 ITEMS = 5_000
 """Items settled in one transaction: what is held in memory of a listing of any length. More gain no time."""
 
+_BYTES = 8_000_000  # of fewer items, where they are long; of the usual ones 5,000 have half as many
+
 _ITEMS_AT_LEISURE = 1_000  # enough while AWS is slower than the database: at the end less is left to do, 0.15 s
 _LEISURE = 0.005  # seconds for which a page was waited
 
@@ -25,11 +27,14 @@ class Batch:
 
     pages: list[Page] = field(default_factory=list)
     items: list[bytes] = field(default_factory=list)
+    size: int = 0
+    """Bytes of the items."""
 
     def add(self, page: Page) -> None:
         """Take one more page."""
         self.pages.append(page)
         self.items += page.items
+        self.size += sum(map(len, page.items))
 
     def digests(self) -> list[str]:
         """Return the digest of each item."""
@@ -51,7 +56,7 @@ class Batches:
             for page in self._pages:
                 enough = ITEMS if time.monotonic() - asked_at < _LEISURE else min(ITEMS, _ITEMS_AT_LEISURE)
                 batch.add(page)
-                if len(batch.items) >= enough:
+                if len(batch.items) >= enough or batch.size >= _BYTES:
                     yield batch
                     batch = Batch()
                 asked_at = time.monotonic()
@@ -69,7 +74,7 @@ class Told:
     keys: list[int | None]
     """For each item the key of its job, None where it is not known."""
     counts: store.Counts
-    rows: str = ""
+    rows: bytes
     """The jobs as rows of the staging table."""
 
 
@@ -86,20 +91,22 @@ class Decoder:
         self._unknown_statuses: set[str] = set()
 
     def decode(self, batch: Batch, digests: Sequence[str], known: Known) -> Told:
-        """Decode what is not known, and keep the newest of each job, of equals the later."""
+        """Decode what is not known, keep the newest of each job, of equals the later, and write it as rows.
+
+        The pages' listings are shown in what order their jobs came, known or not.
+        """
         counts = store.Counts(pages=len(batch.pages), jobs_listed=len(batch.items))
-        told = Told({}, known.keys, counts)
+        told: StagedJobs = {}
         created = list(known.created)
         for place, (item, digest, key) in enumerate(zip(batch.items, digests, known.keys, strict=True)):
             if key is None and (job := self._taken(item, counts)):
                 created[place] = jobs.microseconds(job.create_time)
-                earlier = told.jobs.get(job.job_arn)
+                earlier = told.get(job.job_arn)
                 if earlier is None or job.update_time >= earlier.job.update_time:
-                    told.jobs[job.job_arn] = Staged(job, digest, place + 1)
-        counts.jobs_unchanged = len(batch.items) - len(told.jobs) - counts.jobs_rejected
-        told.rows = staging.rows(told.jobs.values())
+                    told[job.job_arn] = Staged(job, digest, place + 1)
+        counts.jobs_unchanged = len(batch.items) - len(told) - counts.jobs_rejected
         _look_at_order(batch.pages, created)
-        return told
+        return Told(told, known.keys, counts, staging.rows(told.values()))
 
     def job(self, item: bytes) -> jobs.Decoded:
         """Decode one item; raises `jobs.BadItemError`."""

@@ -45,9 +45,12 @@ StagedJobs = dict[str, Staged]
 """Jobs to be settled, by ARN."""
 
 
-def rows(jobs: Iterable[Staged]) -> str:
-    """Return these jobs as rows; it takes no transaction, as the driver's own way to write them does."""
-    return "".join([_row(_cells(staged)) for staged in jobs])
+def rows(jobs: Iterable[Staged]) -> bytes:
+    """Return these jobs as rows; it takes no transaction, as the driver's own way to write them does.
+
+    Encoded one by one: as a single text all would be as wide in memory as their widest character.
+    """
+    return b"".join([_row(_cells(staged)).encode() for staged in jobs])
 
 
 def _cells(staged: Staged) -> tuple[str | None, ...]:
@@ -74,7 +77,7 @@ def _array(words: Iterable[str]) -> str:
     return '{"' + '","'.join(quoted) + '"}' if quoted else "{}"
 
 
-def copy(connection: Connection, text: str) -> None:
+def copy(connection: Connection, staged: bytes) -> None:
     """Copy rows to a new staging table: in the driver's own connection, so in the same transaction.
 
     What the driver raises comes out as SQLAlchemy would raise it.
@@ -83,7 +86,7 @@ def copy(connection: Connection, text: str) -> None:
     driver = cast(psycopg.Connection, connection.connection.driver_connection)
     try:
         with driver.cursor() as cursor, cursor.copy(_COPY) as copying:
-            copying.write(text)
+            copying.write(staged)
     except psycopg.Error as error:
         is_lost = driver.closed or driver.broken
         if is_lost:

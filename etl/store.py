@@ -1,4 +1,4 @@
-"""What is done in the database: lookups, staging, settling, the run's record - on a given connection.
+"""What is done in the database: jobs settled, what was not shown, the run's record - on a given connection.
 
 The caller owns the transaction: nothing here opens, commits or caches one.
 """
@@ -97,7 +97,7 @@ class Settled(NamedTuple):
 def settle(
     connection: Connection,
     run: Run,
-    rows: str,
+    rows: bytes,
     *,
     known: Sequence[int | None] | None = (),
     believe: bool = False,

@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from etl.jobs import OPEN_STATUSES
 
-REVISION = "0007"
+REVISION = "0006.1"
 """The newest migration, whose schema this release reads and writes. Revisions are numbers: they compare."""
 
 SCHEMA = "cleanrooms_etl"

@@ -526,6 +526,20 @@ def test_an_older_state_brings_a_job_back_only_when_three_complete_runs_in_a_row
     assert statuses(etl, job) == ["ACTIVE", "NOT_LISTED", "CREATE_PENDING"]
 
 
+def test_an_older_state_of_a_job_that_is_gone_does_not_stand_for_one_that_is_missing(
+    etl: Etl, world: World, membership: Membership, job: Job
+) -> None:
+    missing = world.create_job(membership)
+    sync(etl)
+    world.remove(membership, job)
+    sync(etl, 2)
+    world.put_back(membership, job)
+    world.override(job, {"updateTime": "2026-03-02T12:00:30.000Z"})
+    world.remove(membership, missing)
+    sync(etl)
+    assert (stored(etl, job)["status"], stored(etl, missing)["absent_listings"]) == ("NOT_LISTED", 1)
+
+
 def test_a_job_may_go_and_come_back_many_times(
     etl: Etl, world: World, membership: Membership, job: Job, clock: Clock
 ) -> None:

@@ -28,10 +28,8 @@ from etl.scope import Scope
 from etl.sync import SyncReport, sync_membership
 
 COMMITS = 10
-READS, WRITES = (2, 3, 5, 9), (4, 6, 7, 8, 10)
-"""Of the sync below: the beginning; two lookups, a batch, a lookup, two batches; the counts; the missing; the end.
-
-Each batch but the first is looked up before the one before is stored."""
+READS, WRITES = (2, 4, 6, 9), (3, 5, 7, 8, 10)
+"""Of the sync below: the beginning; three times a lookup and a batch; the counts; the missing; the end."""
 
 PATIENCE = 60  # seconds that a test waits for the server before it fails
 

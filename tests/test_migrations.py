@@ -1,6 +1,7 @@
 """The migrations, on every PostgreSQL that this machine has: up, down and up again, and never halfway."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -195,8 +196,10 @@ def test_constraints_indexes_and_defaults_are_those_of_the_code(
 def test_revisions_are_numbers_so_that_they_compare(empty_database_url: str) -> None:
     with database.connect(empty_database_url) as connection:
         script = ScriptDirectory.from_config(config_for(connection))
-    revisions = sorted(revision.revision for revision in script.walk_revisions())
-    assert revisions == [f"{number:04}" for number in range(1, len(revisions) + 1)]
+    revisions = [revision.revision for revision in script.walk_revisions()][::-1]
+    assert all(re.fullmatch(r"\d{4}(\.\d+)?", revision) for revision in revisions)
+    numbers = [tuple(map(int, revision.split("."))) for revision in revisions]
+    assert numbers == sorted(set(numbers))
 
 
 def test_an_upgrade_repeated_changes_nothing(database_url: str) -> None:

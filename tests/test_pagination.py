@@ -17,6 +17,7 @@ from etl.demo.membership import Membership
 from etl.demo.request import JOB, JOBS, Request
 from etl.demo.resources import Job
 from etl.demo.world import World
+from etl.order import NewestFirst, Page
 
 DAMAGED: dict[str, Answer] = {
     "no list": answers.page({}),
@@ -295,6 +296,11 @@ def test_a_job_that_comes_meanwhile_pushes_another_to_two_pages(
     assert stored(etl) == {"first", "second", "third"}
     assert outcome(etl) == ("complete", None)
     assert stored(etl) == {"first", "second", "third", "newest"}
+
+
+def test_long_items_are_settled_in_smaller_batches() -> None:
+    pages = [Page([b"x" * 1_000_000] * 3, NewestFirst()) for _ in range(6)]
+    assert [len(batch.items) for batch in batches.Batches(iter(pages))] == [9, 9, 0]
 
 
 def test_a_job_that_comes_with_two_batches_of_a_first_listing_is_stored_once(
