@@ -159,6 +159,8 @@ class Syncing:
                 break
         parts = self._parts()
         self._is_split = bool(parts)
+        if parts:
+            self._settling.may_come_again = True  # what the first page has shown
         yield from self._reading.side_by_side(parts) if parts else self._reading.rest()
 
     def _parts(self) -> list[Scope]:

@@ -37,7 +37,8 @@ class Settling:
         self.shown = array("q")
         self.stale = array("q")
         """Keys of those that were shown in an older state than is stored."""
-        self._came_twice = False
+        self.may_come_again = False
+        """Whether a job that is stored is looked for also in a first listing: it may be listed a second time."""
         self._believable: dict[int, Staged] = {}
         self._run = run
         self._writer = writer
@@ -110,18 +111,13 @@ class Settling:
             lambda connection: known.is_empty(connection, self._run)
         )
 
-    @property
-    def _are_all_new(self) -> bool:
-        """Whether no job comes that is stored, but for one that others, created meanwhile, have pushed down."""
-        return self.is_first and not self._came_twice
-
     def _store(self, told: Told, meanwhile: Callable[[], object] = lambda: None) -> None:
         if not told.jobs:
             self.counts += told.counts
             return
 
         def work(connection: Connection) -> tuple[store.Settled, store.Counts]:
-            keys = None if self._are_all_new else told.keys
+            keys = None if self._is_all_new() else told.keys
             settled = store.settle(connection, self._run, told.rows, known=keys, meanwhile=meanwhile)
             counts = self._with_calls(self.counts + told.counts + settled.counts())
             store.record_counts(connection, self._run, counts)
@@ -137,10 +133,13 @@ class Settling:
         try:
             self._writer.write(work, accept)
         except IntegrityError:
-            if not self._are_all_new:
+            if not self._is_all_new():
                 raise
-            self._came_twice = True  # from here on each job is looked for
+            self.may_come_again = True  # one that others, created meanwhile, have pushed down
             self._writer.write(work, accept)
+
+    def _is_all_new(self) -> bool:
+        return self.is_first and not self.may_come_again
 
     def _keep_believable(self, key: int, older: Staged) -> None:
         """Keep the newest of the older states of a job, of equals the later read."""

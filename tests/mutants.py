@@ -570,9 +570,16 @@ MUTANTS = [
     Mutant(
         "a job that comes with two batches of a first listing ends the run",
         "settling.py",
-        "self._came_twice = True  # from here on each job is looked for",
+        "self.may_come_again = True  # one that others, created meanwhile, have pushed down",
         "raise",
         ("test_pagination.py::test_a_job_that_comes_with_two_batches_of_a_first_listing_is_stored_once",),
+    ),
+    Mutant(
+        "a split first listing settles what its first page has shown as new",
+        "run.py",
+        "self._settling.may_come_again = True",
+        "pass",
+        ("test_split.py::test_no_batch_of_a_split_first_listing_is_settled_twice",),
     ),
     Mutant(
         "a job that comes twice stands for one that is missing",

@@ -14,7 +14,7 @@ from conftest import MINUTE, Etl, MakeEtl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl import database, plan, sweep, verify
+from etl import batches, database, plan, sweep, verify
 from etl.demo.answers import Answer, Reply, error, slow
 from etl.demo.clock import real_time
 from etl.demo.endpoint import Endpoint
@@ -159,6 +159,16 @@ def test_a_first_listing_is_split_by_model_and_read_side_by_side(
     assert asked(endpoint, etl.sync) == WHOLE
     assert listed(etl)["newest_first"] is True
     assert broken_rules(etl) == []
+
+
+def test_no_batch_of_a_split_first_listing_is_settled_twice(
+    etl: Etl, world: World, membership: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "ITEMS", PAGE)
+    etl.sync()
+    [keys] = etl.query("SELECT count(*) AS jobs, max(job_key) AS last FROM cleanrooms_etl.inference_job")
+    assert last_run(etl)["listings"] > 1
+    assert keys["jobs"] == keys["last"] == len(all_jobs(world, membership))  # what is rolled back leaves a gap
 
 
 def test_a_split_listing_of_nothing_new_writes_nothing(etl: Etl, endpoint: Endpoint) -> None:
