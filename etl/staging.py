@@ -24,7 +24,7 @@ _TEXTS = tuple(
 _texts = attrgetter(*_TEXTS)
 _COLUMNS = (*_TEXTS, "create_time", "update_time", "output_account_ids", "extra", "digest", "place")
 
-_COPY = f"COPY {reconcile.staged_job.name} ({', '.join(_COLUMNS)}) FROM STDIN"
+_COPY = f"COPY {reconcile.staged_job.name} ({', '.join(_COLUMNS)}) FROM STDIN (ENCODING 'UTF8')"
 
 _NULL = r"\N"
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -48,7 +48,7 @@ StagedJobs = dict[str, Staged]
 def rows(jobs: Iterable[Staged]) -> bytes:
     """Return these jobs as rows; it takes no transaction, as the driver's own way to write them does.
 
-    Encoded one by one: as a single text all would be as wide in memory as their widest character.
+    In UTF-8, which COPY is told, and encoded one by one: as a single text all would be as wide in memory as their widest character.
     """
     return b"".join([_row(_cells(staged)).encode() for staged in jobs])
 

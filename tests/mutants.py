@@ -596,6 +596,13 @@ MUTANTS = [
         ("test_absence.py::test_an_older_state_of_a_job_that_is_gone_does_not_stand_for_one_that_is_missing",),
     ),
     Mutant(
+        "rows are read in the encoding of the session",
+        "staging.py",
+        " (ENCODING 'UTF8')",
+        "",
+        ("test_staging.py::test_what_is_copied_does_not_depend_on_the_encoding_of_the_session",),
+    ),
+    Mutant(
         "what has a meaning in COPY is copied as it is",
         "staging.py",
         "if not is_plain or ",

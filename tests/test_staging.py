@@ -4,7 +4,7 @@ import msgspec
 from conftest import NOON
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 from test_jobs import ARN, item
 
 from etl import database, jobs, staging
@@ -38,9 +38,10 @@ def staged_jobs(draw: st.DrawFn) -> Staged:
     )
 
 
-def copied(connection: Connection, staged: list[Staged]) -> list[Staged]:
-    """Return what stands in the staging table once these are copied to it."""
+def copied(connection: Connection, staged: list[Staged], encoding: str = "UTF8") -> list[Staged]:
+    """Return what stands in the staging table once these are copied to it by a client of some encoding."""
     with connection.begin():
+        connection.execute(text("SELECT set_config('client_encoding', :encoding, true)"), {"encoding": encoding})
         staging.copy(connection, staging.rows(staged))
         rows = connection.execute(select(staged_job)).mappings().all()
     facts = [{name: row[name] for name in Job.__struct_fields__} for row in rows]
@@ -62,3 +63,10 @@ def test_a_text_that_looks_like_null_is_none(database_url: str) -> None:
     with database.connect(database_url) as connection:
         [(stored, _, _)] = copied(connection, [Staged(job, None, 1)])
     assert (stored.name, stored.description, stored.metrics_status) == (r"\N", "", None)
+
+
+def test_what_is_copied_does_not_depend_on_the_encoding_of_the_session(database_url: str) -> None:
+    job = jobs.decode(item(name="f\u00e4hig"), ARN.split("/")[1], NOON).job
+    with database.connect(database_url) as connection:
+        [(stored, _, _)] = copied(connection, [Staged(job, None, 1)], "LATIN1")
+    assert stored.name == "f\u00e4hig"
