@@ -48,7 +48,8 @@ StagedJobs = dict[str, Staged]
 def rows(jobs: Iterable[Staged]) -> bytes:
     """Return these jobs as rows; it takes no transaction, as the driver's own way to write them does.
 
-    In UTF-8, which COPY is told, and encoded one by one: as a single text all would be as wide in memory as their widest character.
+    They are UTF-8, as COPY is told, and encoded one by one: a single text of all would be as wide in memory as its
+    widest character.
     """
     return b"".join([_row(_cells(staged)).encode() for staged in jobs])
 
