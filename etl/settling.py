@@ -45,44 +45,37 @@ class Settling:
         self._with_calls = with_calls
 
     def settle(self, pages: Iterator[Page]) -> None:
-        """Store what the pages tell that is not yet known; if they break off, what they told before."""
-        batches = Batches(self._counted(pages))
-        if self.is_first:
-            self._settle_new(batches)
-        else:
-            self._settle_unknown(batches)
-        if batches.interruption:
-            raise batches.interruption
+        """Store what the pages tell that is not yet known; if they break off, what they told before.
 
-    def _settle_new(self, batches: Batches) -> None:
-        """Settle a first listing: a batch is decoded while the server settles the one before.
-
-        Any sooner it would keep the interpreter from the statements that come before that: an eighth of the time.
+        In a first listing a batch is decoded while the server settles the one before. Any sooner it would keep the
+        interpreter from the statements that come before that: an eighth of the time.
         """
+        batches = Batches(self._counted(pages))
         before: Told | None = None
         with ThreadPoolExecutor(1) as decoder:
             for batch in batches:
+                if not self.is_first:
+                    self._settle(batch)
+                    continue
                 begin = cache(partial(decoder.submit, self._decoded, batch))
                 if before:
                     self._store(before, meanwhile=begin)
                 before = begin().result()
         if before:
             self._store(before)
+        if batches.interruption:
+            raise batches.interruption
+
+    def _settle(self, batch: Batch) -> None:
+        """Settle a batch before the next one is looked up, which may show the same job as it was known before."""
+        digests = batch.digests()
+        stored = self._writer.read(partial(known.by_digest, run=self._run, digests=digests))
+        self.shown.extend(key for key in stored.keys if key is not None)
+        self._store(self.decoder.decode(batch, digests, stored))
 
     def _decoded(self, batch: Batch) -> Told:
         nothing = known.nothing(len(batch.items))  # to look nothing up is a twentieth of it
         return self.decoder.decode(batch, batch.digests(), nothing)
-
-    def _settle_unknown(self, batches: Batches) -> None:
-        """Settle any other listing: what a batch tells is stored before the next one is looked up.
-
-        It may show the same job, as it was known before that.
-        """
-        for batch in batches:
-            digests = batch.digests()
-            stored = self._writer.read(partial(known.by_digest, run=self._run, digests=digests))
-            self.shown.extend(key for key in stored.keys if key is not None)
-            self._store(self.decoder.decode(batch, digests, stored))
 
     def settle_page(self, page: Page) -> bool:
         """Settle a page by itself; return whether it told anything new."""
