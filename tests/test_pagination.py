@@ -298,21 +298,20 @@ def test_a_job_that_comes_meanwhile_pushes_another_to_two_pages(
     assert stored(etl) == {"first", "second", "third", "newest"}
 
 
+@pytest.fixture
+def _batches_of_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "ITEMS", 1)
+
+
 def test_long_items_are_settled_in_smaller_batches() -> None:
     pages = [Page([b"x" * 1_000_000] * 3, NewestFirst()) for _ in range(6)]
     assert [len(batch.items) for batch in batches.Batches(iter(pages))] == [9, 9, 0]
 
 
+@pytest.mark.usefixtures("_batches_of_one_page")
 def test_a_job_that_comes_with_two_batches_of_a_first_listing_is_stored_once(
-    etl: Etl,
-    world: World,
-    membership: Membership,
-    jobs: list[Job],
-    endpoint: Endpoint,
-    monkeypatch: pytest.MonkeyPatch,
+    etl: Etl, world: World, membership: Membership, jobs: list[Job], endpoint: Endpoint
 ) -> None:
-    monkeypatch.setattr(batches, "ITEMS", 1)
-
     def move() -> None:
         world.create_job(membership)
         world.set_status(jobs[-1], "CREATE_IN_PROGRESS")
@@ -352,16 +351,10 @@ def test_a_job_that_changes_between_two_sights_of_it_has_its_newer_state(
     ]
 
 
+@pytest.mark.usefixtures("_batches_of_one_page")
 def test_of_two_states_of_one_moment_the_later_read_stands_whatever_was_stored_before(
-    etl: Etl,
-    world: World,
-    membership: Membership,
-    jobs: list[Job],
-    endpoint: Endpoint,
-    monkeypatch: pytest.MonkeyPatch,
+    etl: Etl, world: World, membership: Membership, jobs: list[Job], endpoint: Endpoint
 ) -> None:
-    monkeypatch.setattr(batches, "ITEMS", 1)
-
     def move() -> None:
         world.create_job(membership)
         world.edit(jobs[1], touch=False, name="after")
