@@ -62,6 +62,11 @@ _COUNT_WEEKS = text(f"""
 """)  # noqa: S608 - the name of our own schema
 
 
+# In the server's usual 4 MB 100,000 jobs cannot be sorted; in files it takes 0.1 s longer.
+_ENOUGH_TO_SORT = func.greatest(func.pg_size_bytes(func.current_setting("work_mem")), 64 * 1024 * 1024)
+_SORT_IN_MEMORY = select(func.set_config("work_mem", func.concat(_ENOUGH_TO_SORT, "B"), True))
+
+
 def note(
     connection: Connection,
     membership_key: int,
@@ -94,7 +99,9 @@ def count_up(connection: Connection, membership_key: int) -> None:
     ours = columns.membership_key == membership_key
     since = connection.execute(select(*(columns[name] for name in uncounted)).where(ours)).one()
     behind = [name for name, moment in zip(uncounted, since, strict=True) if moment is not None]
+    if not behind:
+        return
+    connection.execute(_SORT_IN_MEMORY)
     for name in behind:
         connection.execute(uncounted[name], {"membership_key": membership_key})
-    if behind:
-        connection.execute(update(membership).where(ours).values(dict.fromkeys(behind)))
+    connection.execute(update(membership).where(ours).values(dict.fromkeys(behind)))

@@ -4,6 +4,7 @@ Source: PostgreSQL, COPY, "Text Format".
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import NamedTuple, cast
 
@@ -56,7 +57,7 @@ def rows(jobs: Iterable[Staged]) -> bytes:
 
 def _cells(staged: Staged) -> tuple[str | None, ...]:
     job, digest, place = staged
-    times = str(job.create_time), str(job.update_time)
+    times = _moment(job.create_time), _moment(job.update_time)
     return *_texts(job), *times, _array(job.output_account_ids), _json(job.extra), digest, str(place)
 
 
@@ -66,6 +67,11 @@ def _row(cells: Sequence[str | None]) -> str:
     if not is_plain or "\n" in row or "\r" in row:  # to escape each cell takes three times as long as all of this
         row = "\t".join([_NULL if cell is None else cell.translate(_ESCAPED) for cell in cells])
     return row + "\n"
+
+
+def _moment(moment: datetime) -> str:
+    """Write a moment as msgspec does: `str` takes five times as long, and took a third of all that a row takes."""
+    return _json(moment)[1:-1]
 
 
 def _json(value: object) -> str:

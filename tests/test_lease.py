@@ -17,7 +17,7 @@ import pytest
 from conftest import MINUTE, NOON, Etl, MakeEtl
 from sqlalchemy import Connection, text
 
-from etl import batches, database, leases, reading, sweep, verify, writer
+from etl import batches, database, leases, reading, rollups, sweep, verify, writer
 from etl.demo.answers import Error, Normal, error, normal
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -474,15 +474,32 @@ def test_the_server_compiles_nothing_of_a_run_and_whatever_it_likes_for_others(
             run = leases.begin(connection, membership.id, timedelta(minutes=2), worker, if_due=False)
         assert run
         of_run, seen = writer.Writer(connection, run, lambda: None), list[str]()
-        assert of_run.read(jit) == "off"
-        of_run.write(jit, seen.append)
+        assert of_run.read(lambda connection: shown(connection, "jit")) == "off"
+        of_run.write(lambda connection: shown(connection, "jit"), seen.append)
         assert seen == ["off"]
-        assert jit(connection) == "on"
+        assert shown(connection, "jit") == "on"
 
 
-def jit(connection: Connection) -> str:
-    setting: str = connection.execute(text("SHOW jit")).scalar_one()
-    return setting
+@pytest.mark.usefixtures("membership")
+@pytest.mark.parametrize(("before", "meanwhile"), [("4MB", "64MB"), ("1GB", "1GB")])
+def test_what_is_counted_is_sorted_in_memory_and_no_setting_outlasts_it(
+    etl: Etl, before: str, meanwhile: str
+) -> None:
+    sweep.register(etl.config)
+    [row] = etl.query("SELECT membership_key FROM cleanrooms_etl.membership")
+    with database.connect(etl.config.database.address()) as connection:
+        with connection.begin():
+            connection.execute(text("SELECT set_config('work_mem', :before, false)"), {"before": before})
+        with connection.begin():
+            rollups.note(connection, row["membership_key"], changed=NOON, created=NOON)
+            rollups.count_up(connection, row["membership_key"])
+            assert shown(connection, "work_mem") == meanwhile
+        assert shown(connection, "work_mem") == before
+
+
+def shown(connection: Connection, setting: str) -> str:
+    value: str = connection.execute(text(f"SHOW {setting}")).scalar_one()
+    return value
 
 
 def test_of_two_runs_with_one_epoch_only_the_one_that_the_database_knows_writes(

@@ -1,5 +1,7 @@
 """Jobs as rows in the text that COPY reads: what Postgres makes of them is what was given."""
 
+from datetime import UTC, datetime
+
 import msgspec
 from conftest import NOON
 from hypothesis import HealthCheck, given, settings
@@ -17,17 +19,20 @@ DIGEST = "0123456789abcdef0123456789abcdef"
 # Whatever Postgres can store, and more often what has a meaning in COPY, in an array or in JSON.
 letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 texts = st.text(st.one_of(st.sampled_from('\\\t\n\r\v\b\f",{}N.'), letters), max_size=12)
+moments = st.datetimes(datetime(2000, 1, 1), datetime(2262, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 extras = st.dictionaries(texts, st.one_of(st.none(), texts, st.lists(texts, max_size=2)), max_size=2)
 
 
 @st.composite
 def staged_jobs(draw: st.DrawFn) -> Staged:
-    """Make a job whose texts are anything, and some of them nothing."""
+    """Make a job whose texts and times are anything, and some texts nothing."""
     job = jobs.decode(item(), ARN.split("/")[1], NOON).job
     odd = {
         "name": draw(texts),
         "status": draw(texts),
         "trained_model_arn": draw(texts),
+        "create_time": draw(moments),
+        "update_time": draw(moments),
         "description": draw(st.none() | texts),
         "logs_status_details": draw(st.none() | texts),
         "output_account_ids": draw(st.lists(texts, max_size=3)),
