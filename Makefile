@@ -83,7 +83,7 @@ lock: .venv/dev  ## Lock the newest versions that pyproject.toml allows
 	$(COMPILE) --group dbt --output-file requirements/dbt.txt
 
 clean:  ## Remove what make has made; data of the private Postgres stay
-	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-report.html superset.zip
 
 # The package itself is installed in place; hatchling is among the locked requirements, so nothing unlocked is built.
 .venv/demo .venv/dev: .venv/%: requirements/%.txt pyproject.toml | .venv/bin/python

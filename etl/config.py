@@ -71,6 +71,15 @@ def _like(pattern: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _with_a_possible_port(address: str) -> str:
+    """Require a port that there is, of an address that ends with one: another would be a free one, any of them."""
+    if int(address.rpartition(":")[2]) > _LAST_PORT:
+        raise ValueError(f"must have a port up to {_LAST_PORT}")
+    return address
+
+
+_LAST_PORT = 65_535
+
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _MODEL_ARN = rf"arn:aws[-a-z]*:cleanrooms-ml:[-a-z0-9]+:[0-9]{{12}}:(membership/{_UUID}/)?trained-model/.+"
 
@@ -83,6 +92,9 @@ MembershipId = Annotated[str, _like(_UUID, "a membership's id: 36 characters of 
 Region = Annotated[str, _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a region such as us-east-1")]
 RoleArn = Annotated[
     str, _like(r"arn:aws[-a-z]*:iam::[0-9]{12}:role/\S+", "a role: arn:aws:iam::<account>:role/<name>")
+]
+Address = Annotated[
+    str, _like(_ADDRESS, "host:port, such as 127.0.0.1:9464"), AfterValidator(_with_a_possible_port)
 ]
 ModelVersion = Annotated[str, _like(_UUID, "a version's identifier: 36 characters of 0-9, a-f and -")]
 ModelArn = Annotated[str, _like(_MODEL_ARN, "the ARN of a trained model: arn:aws:cleanrooms-ml:...")]
@@ -207,7 +219,7 @@ class Sync(_Section):
 class Daemon(_Section):
     """Where the daemon answers those who watch it."""
 
-    listen: Annotated[str, _like(_ADDRESS, "host:port, such as 127.0.0.1:9464")] = "127.0.0.1:9464"
+    listen: Address = "127.0.0.1:9464"
 
 
 Jobs = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -409,17 +421,20 @@ def origin(file: Path | None, environ: Mapping[str, str]) -> Path:
 
 def from_mapping(settings: Mapping[str, Any], environ: Mapping[str, str], origin: str = "configuration") -> Config:
     """Make the value from what a file holds and the environment; raises `ConfigError`."""
+    complaints = list(_misspelt(environ))
     try:
-        return Config.model_validate(_overlaid(settings, environ))
+        config = Config.model_validate(_overlaid(settings, environ))
     except ValidationError as error:
         variables: dict[tuple[int | str, ...], str] = {
             (section, key): variable for variable, section, key, _ in _variables(environ)
         }
-        complaints = [
+        complaints += [
             f"{variables.get(detail['loc']) or _place(settings, origin, detail)}: {_complaint(detail)}"
             for detail in error.errors()
         ]
-    raise ConfigError(complaints)  # outside: a traceback would tell the error that holds what was given
+    if complaints:  # outside: a traceback would tell the error that holds what was given
+        raise ConfigError(complaints)
+    return config
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -430,6 +445,14 @@ def _read(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # both come of 5,000 digits or brackets, too
         raise ConfigError([f"{file}: is not TOML: {error}"]) from None
 
+
+_MODELS: Mapping[str, type[BaseModel]] = {
+    "database": Database, "aws": Aws, "sync": Sync, "schedule": Schedule, "daemon": Daemon,
+    "quota": Quota, "membership": Membership,
+}  # fmt: skip
+"""The sections of the file, by their names there."""
+
+_CLOSE = 0.75  # ETL_DB_URL is as close to ETL_DATABASE_URL as that
 
 _RIVALS = {"every": "cron", "cron": "every"}  # each takes the place of the other
 
@@ -455,6 +478,17 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]
         section, _, key = rest.lower().partition("_")
         if prefix == "ETL" and section in sections and key and value.strip():
             yield variable, section, key, value.strip()  # secret stores like to add an end of line
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    """Complain of what is nearly one of our variables: without its section it would be taken for another's."""
+    sections = {name: model for name, model in _MODELS.items() if name in Config.model_fields}
+    ours = [f"ETL_{section}_{key}".upper() for section, model in sections.items() for key in model.model_fields]
+    known = tuple(f"ETL_{section}_".upper() for section in sections)
+    for variable, value in sorted(environ.items()):
+        if variable.startswith("ETL_") and not variable.startswith(known) and value.strip():
+            for close in difflib.get_close_matches(variable, ours, n=1, cutoff=_CLOSE):
+                yield f"{variable}: unknown variable, did you mean {close}?"
 
 
 def _place(settings: Mapping[str, Any], origin: str, detail: ErrorDetails) -> str:
@@ -501,10 +535,6 @@ def _complaint(detail: ErrorDetails) -> str:
 
 def _nearest(path: Sequence[str]) -> str:
     """Name the known key that an unknown one was probably meant to be."""
-    models: Mapping[str, type[BaseModel]] = {
-        "database": Database, "aws": Aws, "sync": Sync, "schedule": Schedule, "daemon": Daemon,
-        "quota": Quota, "membership": Membership,
-    }  # fmt: skip
-    known = list(models[path[0]].model_fields if len(path) > 1 else models)
+    known = list(_MODELS[path[0]].model_fields if len(path) > 1 else _MODELS)
     close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
     return f", did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

@@ -28,6 +28,8 @@ _CONNECT: dict[str, Any] = {
 
 OLDEST_POSTGRES = 15
 
+_SECRETS = ("sslpassword", "oauth_client_secret")  # libpq's parameters that nobody else may see
+
 
 class DatabaseError(Exception):
     """The database cannot be used as it is; one line that names what to do."""
@@ -94,6 +96,11 @@ def logged_in(url: str) -> URL:
         except tokens.TokenError as error:
             raise DatabaseError(str(error)) from error
     return address.difference_update_query([tokens.PARAMETER])
+
+
+def secrets(address: URL) -> list[str]:
+    """Name the parameters of a URL that are secret, beside its password."""
+    return [name for name in _SECRETS if name in address.query]
 
 
 def shown(url: str) -> str:
@@ -168,8 +175,10 @@ def upgrade(connection: Connection) -> None:
     """Bring the schema to this release's revision; raises `DatabaseError` where a newer release owns it."""
     from alembic import command  # noqa: PLC0415 - a quarter of a second that only migrations need
     from alembic.config import Config as AlembicConfig  # noqa: PLC0415 - likewise
+    from alembic.util import CommandError  # noqa: PLC0415 - likewise
 
-    if not is_older(current_revision(connection)):
+    revision = current_revision(connection)
+    if not is_older(revision):
         check_revision(connection)
         return
     config = AlembicConfig()
@@ -179,6 +188,11 @@ def upgrade(connection: Connection) -> None:
         command.upgrade(config, "head")
     except DBAPIError as error:
         raise DatabaseError(f"the migration failed and changed nothing: {reason(error)}") from error
+    except CommandError as error:
+        raise DatabaseError(
+            f"the database is at revision {revision}, from which this release knows no way to {REVISION}:"
+            " upgrade with the release that brought it there first"
+        ) from error
 
 
 def _migrations() -> Path:

@@ -18,6 +18,7 @@ def register(config: Config) -> None:
     """
     with database.connect(config.database.address()) as connection:
         database.check_revision(connection)
+        database.check_writable(connection)
         with connection.begin():
             leases.register(connection, tracked(config))
 

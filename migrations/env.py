@@ -38,7 +38,7 @@ else:  # the `alembic` command of a developer
     file = context.get_x_argument(as_dictionary=True).get("config")
     settings = config.load(Path(file) if file else None, os.environ)
 
-    url = settings.database.url
-    address = url.get_secret_value() if url else LocalPostgres.from_environ(os.environ).start()
+    is_given = settings.database.url is not None
+    address = settings.database.address() if is_given else LocalPostgres.from_environ(os.environ).start()
     with database.connect(address) as connection:
         run(connection)

@@ -439,6 +439,7 @@ def test_a_role_may_have_any_name(name: str, database_url: str, log_in: Callable
     ("name", "reason"),
     [
         ("public", "reserved"),
+        ("pg_read_all_data", "reserved"),
         ("PUBLIC", "reserved"),
         ("pg_mine", "reserved"),
         ("", "zero-length"),
@@ -709,7 +710,8 @@ def test_a_reader_is_told_what_is_not_its_business(
     (complaint,) = said.complaints
     assert said.code == 3
     assert (
-        "permission denied for schema cleanrooms_etl: only the owner may, and who was made a writer" in complaint
+        "permission denied for schema cleanrooms_etl: only the owner may, and, to sync, who was made a writer"
+        in complaint
     )
 
 

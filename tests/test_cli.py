@@ -459,7 +459,7 @@ def test_who_is_asked_to_stop_begins_no_other_membership(
     assert three
     process: list[subprocess.Popen[str]] = []
     at = At(endpoint, 1, lambda: process[0].send_signal(signal.SIGINT))
-    endpoint.latency_seconds = 1.0  # the answer is later than the signal, on a busy machine too
+    endpoint.latency_seconds = 2.0  # the answer is later than the signal, on a busy machine too
     process.append(configure(aws={"endpoint_url": endpoint.url, "max_concurrency": 1}).start("sync"))
     said = ended(process[0])
     assert at.done.is_set()
@@ -708,6 +708,26 @@ def test_a_database_url_that_is_no_good_is_one_line_without_the_password(
     assert SECRET not in said.err
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["sync", "--help"]])
+def test_a_full_disk_is_one_line(bare: Cli, words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        said = ended(bare.start(*words, stdout=full))
+    assert (said.code, len(said.complaints)) == (1, 1)
+    assert "No space left on device" in said.err
+
+
+def test_a_database_that_takes_no_writes_is_refused_before_anything_is_asked_of_aws(
+    cli: Cli, make_etl: MakeEtl, endpoint: Endpoint
+) -> None:
+    etl = make_etl()
+    name = database.parse(etl.config.database.address()).database
+    etl.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    said = cli.run("sync")
+    assert (said.code, said.out, len(said.complaints)) == (3, "", 1)
+    assert "the database is read-only" in said.err
+    assert endpoint.requests == []
+
+
 @pytest.mark.parametrize("command", ["sync", "status", "verify"])
 def test_a_database_that_is_not_migrated_is_refused_with_the_command_to_run(
     configure: Configure, empty_database_url: str, membership: Membership, command: str
@@ -812,7 +832,9 @@ def test_status_fails_while_a_configured_membership_was_never_synced(
 def test_status_without_any_membership_says_so(configure: Configure) -> None:
     said = configure(membership=None).run("status")
     assert (said.code, said.out) == (1, "")
-    assert said.complaints == ["etl: no membership is known yet: run `etl sync`"]
+    assert said.complaints == [
+        "etl: no membership is configured: add [[membership]] with its id and region to the file"
+    ]
 
 
 def test_a_membership_taken_out_of_the_configuration_is_no_longer_shown(
@@ -872,6 +894,16 @@ def test_a_schema_of_a_newer_release_is_left_alone(cli: Cli, make_etl: MakeEtl, 
     said = cli.run("db", command)
     assert said.code == 3
     assert "9999 by a newer release" in said.err
+
+
+@pytest.mark.parametrize("parameter", ["sslpassword", "oauth_client_secret"])
+def test_no_other_secret_of_a_url_is_shown_or_handed_to_psql(bare: Cli, parameter: str) -> None:
+    bare.configure(database={"url": f"postgresql://etl@host/db?sslmode=verify-full&{parameter}={SECRET}"})
+    url, psql = bare.run("db", "url"), bare.run("db", "psql")
+    assert (url.code, psql.code) == (0, 2)
+    assert f"{parameter}=%2A%2A%2A" in url.out
+    assert f"database.url has {parameter}" in psql.err
+    assert SECRET not in url.out + url.err + psql.out + psql.err
 
 
 @pytest.mark.parametrize(

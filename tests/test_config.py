@@ -252,6 +252,20 @@ def test_a_variable_of_a_section_that_is_none_leaves_the_complaint_to_the_file()
     assert complaints({"aws": 3}, ETL_AWS_PAGE_SIZE="1") == expected
 
 
+@pytest.mark.parametrize("variable", ["ETL_DB_URL", "ETL_DATABASE", "ETL_DATABSE_URL"])
+def test_what_is_nearly_one_of_our_variables_is_refused_and_not_shown(variable: str) -> None:
+    assert complaints({}, **{variable: "postgresql://etl:pw@db/x"}) == [
+        f"{variable}: unknown variable, did you mean ETL_DATABASE_URL?"
+    ]
+
+
+def test_a_misspelt_variable_is_told_together_with_what_else_is_wrong() -> None:
+    assert complaints({"aws": {"page_size": 0}}, ETL_AWSS_PAGE_SIZE="5") == [
+        "ETL_AWSS_PAGE_SIZE: unknown variable, did you mean ETL_AWS_PAGE_SIZE?",
+        "etl.toml: aws.page_size: must be at least 1",
+    ]
+
+
 def test_a_mistake_in_the_environment_names_the_variable() -> None:
     said = complaints({}, ETL_AWS_PAGE_SIZE="many", ETL_AWS_PAGESIZE="1")
     assert said == [
@@ -421,6 +435,12 @@ def test_the_daemon_has_a_pace_where_none_is_set() -> None:
 def test_where_the_daemon_listens_is_a_host_and_a_port(listen: str) -> None:
     [said] = complaints({"daemon": {"listen": listen}})
     assert said == "etl.toml: daemon.listen: must be host:port, such as 127.0.0.1:9464"
+
+
+def test_the_daemon_listens_on_a_port_that_there_is() -> None:
+    assert made({"daemon": {"listen": "127.0.0.1:65535"}}).daemon.listen == "127.0.0.1:65535"
+    said = complaints({"daemon": {"listen": "127.0.0.1:65536"}})
+    assert said == ["etl.toml: daemon.listen: must have a port up to 65535"]
 
 
 # Mistakes

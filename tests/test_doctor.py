@@ -392,7 +392,21 @@ def test_a_database_that_is_read_only_fails_and_says_who_made_it_so(
     etl.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     finding = only(at_database.on("writable"))
     assert (finding.verdict, finding.said) == ("fail", "default_transaction_read_only is on (set by: database)")
-    assert finding.remedy.startswith(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    assert finding.remedy == f"ALTER DATABASE {name} RESET default_transaction_read_only"
+
+
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        ("database", "ALTER DATABASE db RESET default_transaction_read_only"),
+        ("user", "ALTER ROLE me RESET default_transaction_read_only"),
+        ("database user", "ALTER ROLE me IN DATABASE db RESET default_transaction_read_only"),
+        ("configuration file", "set default_transaction_read_only = off where it was set"),
+    ],
+)
+def test_what_made_a_database_read_only_is_told_to_be_reset_where_it_was_set(source: str, remedy: str) -> None:
+    facts = {"is_standby": False, "is_read_only": True, "read_only_by": source, "database": "db", "role": "me"}
+    assert server.writable("db", facts).remedy == remedy
 
 
 def test_a_standby_fails() -> None:

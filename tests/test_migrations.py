@@ -239,6 +239,17 @@ def test_a_revision_that_is_none_of_ours_is_told(database_url: str) -> None:
             database.check_revision(connection)
 
 
+@pytest.mark.parametrize("revision", ["0005.7", "0006.0.1"])
+def test_an_older_revision_of_another_line_is_told(database_url: str, revision: str) -> None:
+    with database.connect(database_url) as connection:
+        with connection.begin():
+            connection.execute(
+                text("UPDATE cleanrooms_etl.alembic_version SET version_num = :it"), {"it": revision}
+            )
+        with pytest.raises(database.DatabaseError, match=f"{revision}, from which this release knows no way"):
+            database.upgrade(connection)
+
+
 def test_a_migration_that_fails_halfway_changes_nothing(
     empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

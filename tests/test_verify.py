@@ -78,9 +78,9 @@ DAMAGES = (
     ),
     Damage(
         "the later seen earlier",
-        "UPDATE status_transition SET observed_at = observed_at + interval '1 hour'"
-        " WHERE job_key = (TABLE lived) AND from_status IS NULL",
-        {"rising_observation"},
+        "UPDATE status_transition SET run_id = (SELECT max(run_id) FROM sync_run JOIN inference_job"
+        " USING (membership_key) WHERE name = 'lived') WHERE job_key = (TABLE lived) AND from_status IS NULL",
+        {"rising_observation", "counted_transitions"},
     ),
     Damage(
         "a change of nothing",
@@ -280,6 +280,27 @@ def broken(etl: Etl) -> set[str]:
 
 def test_nothing_is_wrong_with_a_history_of_our_own_making(synced: Etl) -> None:
     assert broken(synced) == set()
+
+
+def test_nothing_is_wrong_with_a_version_that_is_empty_beside_one_that_is_not_there(
+    etl: Etl, world: World, membership: Membership
+) -> None:
+    model = world.create_job(membership).trained_model_arn
+    world.create_job(membership, trained_model_arn=model).trained_model_version_identifier = ""
+    etl.sync()
+    assert len(etl.query("SELECT FROM cleanrooms_etl.model_week")) == 2
+    assert broken(etl) == set()
+
+
+def test_nothing_is_wrong_after_the_clock_of_the_server_was_set_back(synced: Etl) -> None:
+    damage(
+        synced,
+        "UPDATE status_transition SET observed_at = observed_at - interval '1 hour',"
+        " changed_time = from_time + interval '1 us' WHERE to_status = 'ACTIVE' AND from_time IS NOT NULL;"
+        "UPDATE inference_job SET status_since = (SELECT max(changed_time) FROM status_transition AS moved"
+        " WHERE moved.job_key = inference_job.job_key)",
+    )
+    assert not broken(synced) & {"possible_times", "rising_observation"}
 
 
 def test_nothing_is_wrong_with_an_empty_database(etl: Etl) -> None:

@@ -122,6 +122,8 @@ def _create(connection: Connection, role: str) -> Iterator[Step]:
         raise AccessError(f"the name of a role has {_LONGEST_NAME} bytes at the most")
     if role.lower() == "public":
         raise AccessError("PUBLIC is reserved for everybody: name a role for those who are to read")
+    if role.startswith("pg_"):
+        raise AccessError("names that begin with pg_ are reserved for Postgres's own roles: name another")
     if connection.execute(_ROLE, {"role": role}).first():
         return
     name = connection.execute(text("SELECT quote_ident(:role)"), {"role": role}).scalar_one()

@@ -10,7 +10,7 @@ import click
 
 from etl.cli.configuration import address, configuration, local_postgres, with_database
 from etl.cli.describe import describe
-from etl.cli.errors import EXIT_TROUBLE, fail
+from etl.cli.errors import EXIT_CONFIGURATION, EXIT_TROUBLE, fail
 from etl.cli.grant import grant
 from etl.cli.options import with_options
 from etl.console import Console
@@ -90,8 +90,8 @@ def url(file: Path | None, as_json: bool | None, show_password: bool) -> None:
         shown = local_postgres().start()
     else:
         parsed = database.logged_in(config.database.address()).set(drivername="postgresql")
-        if "sslpassword" in parsed.query and not show_password:
-            parsed = parsed.update_query_dict({"sslpassword": "***"})
+        if not show_password:
+            parsed = parsed.update_query_dict(dict.fromkeys(database.secrets(parsed), "***"))
         shown = parsed.render_as_string(hide_password=not show_password)
     Console(as_json=bool(as_json)).say(shown, url=shown)
 
@@ -106,11 +106,17 @@ def psql(file: Path | None, as_json: bool | None, arguments: tuple[str, ...]) ->
 
     configured = configuration(file)
     config = with_database(configured)
+    parsed = database.logged_in(config.database.address())
+    if secrets := database.secrets(parsed):
+        fail(
+            f"database.url has {' and '.join(secrets)}, which psql would take where every user of the machine"
+            " could read it: put it in a file of services (pg_service.conf), and name that as service= instead",
+            EXIT_CONFIGURATION,
+        )
     # The private server's own psql is of its version, but has no TLS.
     program = (configured.database.url and which("psql")) or local_postgres().psql()
     if program is None:
         fail("psql is not installed; any other client can use `etl db url`", EXIT_TROUBLE)
-    parsed = database.logged_in(config.database.address())
     environment = dict(os.environ)
     if parsed.password:  # not on the command line, where every user of the machine could read it
         environment["PGPASSWORD"] = str(parsed.password)

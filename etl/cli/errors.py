@@ -22,6 +22,13 @@ _NOT_ALLOWED = "42501"  # SQLSTATE: insufficient privilege
 class Etl(click.Group):
     """The command group: whatever a user can cause ends in one clear line and its exit code."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and say so where not even --help could be printed, as on a full disk."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            fail(*_refusal(error))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
         try:
@@ -43,6 +50,10 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _refusal(error: OSError) -> tuple[str, int]:
+    return f"the system refused: {error}", EXIT_TROUBLE
+
+
 def _trouble(error: Exception) -> tuple[str, int] | None:
     """Say what a user can mend, with its exit code; None if the error is a fault of this program."""
     from sqlalchemy.exc import DBAPIError
@@ -59,11 +70,11 @@ def _trouble(error: Exception) -> tuple[str, int] | None:
         case BrokenPipeError():
             return None  # whoever read our output has had enough: click ends quietly
         case OSError():  # standard output, for one, on a full disk
-            return f"the system refused: {error}", EXIT_TROUBLE
+            return _refusal(error)
         case DBAPIError():
             is_forbidden = getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED
             hint = (
-                ": only the owner may, and who was made a writer by `etl db grant ROLE --writer`"
+                ": only the owner may, and, to sync, who was made a writer by `etl db grant ROLE --writer`"
                 if is_forbidden
                 else ""
             )

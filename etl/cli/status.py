@@ -43,7 +43,7 @@ def status(file: Path | None, as_json: bool | None) -> None:
     for membership_id in unknown:
         console.complain(f"{membership_id}: configured, and not synced yet: run `etl sync`")
     if not known and not unknown:
-        console.complain("no membership is known yet: run `etl sync`")
+        console.complain("no membership is configured: add [[membership]] with its id and region to the file")
     are_fresh = known and not unknown and all(row["state"] == "ok" for row in freshness)
     sys.exit(0 if are_fresh else EXIT_TROUBLE)
 

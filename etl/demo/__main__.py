@@ -11,6 +11,8 @@ from etl.demo.endpoint import Endpoint
 from etl.demo.scenario import populate
 from etl.demo.world import World
 
+_A_WHILE = 60.0  # seconds
+
 
 def main() -> None:
     """Serve still memberships full of jobs until interrupted."""
@@ -29,7 +31,9 @@ def _serve(options: argparse.Namespace) -> None:
         line = json.dumps({"url": endpoint.url, "memberships": list(world.memberships)})
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
-        Event().wait()
+        never = Event()
+        while not never.wait(_A_WHILE):
+            endpoint.forget_requests()  # nobody asks what they were
 
 
 def _options() -> argparse.Namespace:

@@ -43,18 +43,22 @@ CHECKS = (
         SELECT job.job_arn FROM cleanrooms_etl.status_transition AS moved
         JOIN cleanrooms_etl.inference_job AS job USING (job_key)
         WHERE moved.not_before > moved.changed_time OR moved.changed_time <= moved.from_time
-            OR moved.changed_time > moved.observed_at + interval '6 seconds'
+            -- Where the server's clock was set back, what follows is put right behind what came before.
+            OR moved.changed_time > greatest(
+                moved.observed_at + interval '6 seconds', moved.from_time + interval '1 microsecond'
+            )
         """,
     ),
     Check(
         "rising_observation",
-        "what happened later was observed later",
+        "what happened later was observed by a later run, or by the same",
         """
+        -- By the numbers of the runs: a clock may be set back.
         SELECT job.job_arn FROM (
-            SELECT *, lag(observed_at) OVER (PARTITION BY job_key ORDER BY changed_time) AS last_observed_at
+            SELECT *, lag(run_id) OVER (PARTITION BY job_key ORDER BY changed_time) AS last_run_id
             FROM cleanrooms_etl.status_transition
         ) AS moved JOIN cleanrooms_etl.inference_job AS job USING (job_key)
-        WHERE moved.observed_at < moved.last_observed_at
+        WHERE moved.run_id < moved.last_run_id
         """,
     ),
     Check(

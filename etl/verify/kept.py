@@ -116,7 +116,7 @@ CHECKS = (
         """
         WITH counted AS (
             SELECT membership_key, date_trunc('week', create_time, 'UTC') AS week, trained_model_arn,
-                coalesce(trained_model_version_identifier, '') AS version,
+                quote_nullable(trained_model_version_identifier) AS version, -- none is not an empty one
                 ARRAY[
                     count(*), count(*) FILTER (WHERE ended_status = 'ACTIVE'),
                     count(*) FILTER (WHERE ended_status = 'CREATE_FAILED'),
@@ -132,7 +132,7 @@ CHECKS = (
             FROM cleanrooms_etl.inference_job GROUP BY 1, 2, 3, 4
         ),
         stored AS (
-            SELECT *, coalesce(trained_model_version_identifier, '') AS version
+            SELECT *, quote_nullable(trained_model_version_identifier) AS version
             FROM cleanrooms_etl.model_week WHERE jobs > 0
         )
         SELECT trained_model_arn || ' at ' || week
