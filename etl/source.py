@@ -192,7 +192,7 @@ class Listing:
                     response: dict[str, Any] = getattr(client, method)(**request)
             return wire.taken(response)
         except ClientError as error:
-            refusal = self._refusal(error, "nextToken" in request)
+            refusal = self._refusal(error, request.get("nextToken"))
             if refusal.cure == "refresh":
                 clients.forget(self.aws, self.membership, client)
             raise refusal from error
@@ -205,19 +205,19 @@ class Listing:
         except wire.DamagedError as error:
             raise SourceError("DamagedPage", f"what AWS answers cannot be read: {error}") from error
 
-    def _refusal(self, error: ClientError, midway: bool) -> SourceError:
+    def _refusal(self, error: ClientError, next_token: str | None) -> SourceError:
         code = error.response["Error"]["Code"]
         message = str(error.response["Error"].get("Message", ""))
-        if self.calls.token:
-            message = message.replace(self.calls.token, "***")
+        for token in filter(None, (self.calls.token, next_token)):
+            message = message.replace(token, "***")
         if error.operation_name == "AssumeRole":
             return SourceError(code, self._not_assumed(code, message))
         if code in _DENIED:
             return SourceError(code, self._missing_permission(error.operation_name, message))
         if code in _EXPIRED:
             return SourceError(code, message, cure="refresh")
-        refused_token = midway and code == "ValidationException"
-        return SourceError(code, message, cure="restart" if refused_token else None)
+        is_refused = next_token is not None and code == "ValidationException"
+        return SourceError(code, message, cure="restart" if is_refused else None)
 
     def _not_assumed(self, code: str, message: str) -> str:
         failure = f"the role {self.membership.role_arn} cannot be assumed"

@@ -248,8 +248,8 @@ MUTANTS = [
     Mutant(
         "a request that is refused is taken for a refused token",
         "source.py",
-        'refused_token = midway and code == "ValidationException"',
-        'refused_token = code == "ValidationException"',
+        'is_refused = next_token is not None and code == "ValidationException"',
+        'is_refused = code == "ValidationException"',
         ("test_pagination.py::test_a_first_page_that_is_refused_is_not_asked_for_again",),
     ),
     Mutant(

@@ -400,6 +400,21 @@ def test_no_error_tells_a_token(
     assert "nextToken" not in str(report.error)
 
 
+def test_the_token_of_a_page_that_aws_quotes_is_not_repeated(
+    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    for _ in range(2):
+        world.create_job(membership)
+
+    def quote(request: Request) -> answers.Error:
+        token = request.query["nextToken"]
+        return answers.error("ValidationException", message=f"Value '{token}' at 'nextToken' failed")
+
+    endpoint.on(lambda request: "nextToken" in request.query, quote, times=None)
+    report = make_etl(aws={"page_size": 1}).sync()
+    assert (report.outcome, report.error) == ("partial", "Value '***' at 'nextToken' failed")
+
+
 # Where it is asked
 
 
