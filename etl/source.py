@@ -26,6 +26,7 @@ MAX_RESULTS = 100
 MAX_PAGES = 100_000
 """A listing longer than ten million jobs is taken for one that never ends."""
 
+_SHORTEST_TOKEN = 8  # characters: a shorter one is no secret, and may stand in any word
 _MESSAGE_LIMIT = 2_000  # characters: a proxy that answers in AWS's place may send a whole web page
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "UnrecognizedClientException"}
 
@@ -208,8 +209,9 @@ class Listing:
     def _refusal(self, error: ClientError, next_token: str | None) -> SourceError:
         code = error.response["Error"]["Code"]
         message = str(error.response["Error"].get("Message", ""))
-        for token in filter(None, (self.calls.token, next_token)):
-            message = message.replace(token, "***")
+        for token in (self.calls.token, next_token or ""):
+            if len(token) >= _SHORTEST_TOKEN:
+                message = message.replace(token, "***")
         if error.operation_name == "AssumeRole":
             return SourceError(code, self._not_assumed(code, message))
         if code in _DENIED:
