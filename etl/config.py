@@ -398,7 +398,8 @@ class Config(_Section):
 def load(file: Path | None, environ: Mapping[str, str]) -> Config:
     """Read the file given, else ``$ETL_CONFIG``, else ``./etl.toml`` if there is one; the environment wins.
 
-    Warns of each risk, once a process. Raises `ConfigError` with every complaint at once.
+    Warns of each risk and of each variable that is nearly ours, once a process. Raises `ConfigError` with every
+    complaint at once.
     """
     path = origin(file, environ)
     may_be_missing = file is None and not environ.get("ETL_CONFIG")
@@ -406,6 +407,8 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Config:
     config = from_mapping(settings, environ, str(path))
     for key, risk in config.risks():
         _warn(f"{key}: {risk}")
+    for variable, meant in _misspelt(environ):
+        _warn(f"{variable}: is no variable of ours and sets nothing, did you mean {meant}?")
     return config
 
 
@@ -421,20 +424,17 @@ def origin(file: Path | None, environ: Mapping[str, str]) -> Path:
 
 def from_mapping(settings: Mapping[str, Any], environ: Mapping[str, str], origin: str = "configuration") -> Config:
     """Make the value from what a file holds and the environment; raises `ConfigError`."""
-    complaints = list(_misspelt(environ))
     try:
-        config = Config.model_validate(_overlaid(settings, environ))
+        return Config.model_validate(_overlaid(settings, environ))
     except ValidationError as error:
         variables: dict[tuple[int | str, ...], str] = {
             (section, key): variable for variable, section, key, _ in _variables(environ)
         }
-        complaints += [
+        complaints = [
             f"{variables.get(detail['loc']) or _place(settings, origin, detail)}: {_complaint(detail)}"
             for detail in error.errors()
         ]
-    if complaints:  # outside: a traceback would tell the error that holds what was given
-        raise ConfigError(complaints)
-    return config
+    raise ConfigError(complaints)  # outside: a traceback would tell the error that holds what was given
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -452,7 +452,8 @@ _MODELS: Mapping[str, type[BaseModel]] = {
 }  # fmt: skip
 """The sections of the file, by their names there."""
 
-_CLOSE = 0.75  # ETL_DB_URL is as close to ETL_DATABASE_URL as that
+_SHORT_FORMS = {"db": "database"}
+_CLOSE = 0.85  # as `databse` is, and `metadatabase` is not
 
 _RIVALS = {"every": "cron", "cron": "every"}  # each takes the place of the other
 
@@ -480,15 +481,20 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]
             yield variable, section, key, value.strip()  # secret stores like to add an end of line
 
 
-def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
-    """Complain of what is nearly one of our variables: without its section it would be taken for another's."""
+def _misspelt(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the variables that are nearly ours, each with the one that was probably meant.
+
+    Without a section of ours they are taken for another program's, so that nothing else would tell. Nearly ours is
+    the name of a section but for a letter or two, or its short form, with a key of that section behind it.
+    """
     sections = {name: model for name, model in _MODELS.items() if name in Config.model_fields}
-    ours = [f"ETL_{section}_{key}".upper() for section, model in sections.items() for key in model.model_fields]
-    known = tuple(f"ETL_{section}_".upper() for section in sections)
-    for variable, value in sorted(environ.items()):
-        if variable.startswith("ETL_") and not variable.startswith(known) and value.strip():
-            for close in difflib.get_close_matches(variable, ours, n=1, cutoff=_CLOSE):
-                yield f"{variable}: unknown variable, did you mean {close}?"
+    for variable in sorted(environ):
+        prefix, _, rest = variable.upper().partition("_")
+        word, _, key = rest.lower().partition("_")
+        if prefix == "ETL" and word not in sections:
+            for near in difflib.get_close_matches(_SHORT_FORMS.get(word, word), sections, n=1, cutoff=_CLOSE):
+                if key in sections[near].model_fields:
+                    yield variable, f"ETL_{near}_{key}".upper()
 
 
 def _place(settings: Mapping[str, Any], origin: str, detail: ErrorDetails) -> str:

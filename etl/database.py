@@ -28,7 +28,7 @@ _CONNECT: dict[str, Any] = {
 
 OLDEST_POSTGRES = 15
 
-_SECRETS = ("sslpassword", "oauth_client_secret")  # libpq's parameters that nobody else may see
+_SECRETS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")  # of libpq's parameters
 
 
 class DatabaseError(Exception):
@@ -189,6 +189,8 @@ def upgrade(connection: Connection) -> None:
     except DBAPIError as error:
         raise DatabaseError(f"the migration failed and changed nothing: {reason(error)}") from error
     except CommandError as error:
+        if revision is None:
+            raise  # not for want of a way: of the revisions themselves
         raise DatabaseError(
             f"the database is at revision {revision}, from which this release knows no way to {REVISION}:"
             " upgrade with the release that brought it there first"

@@ -1,7 +1,7 @@
 """One pass over the memberships: concurrently, one failure leaving the others running."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
 from etl import database, leases
 from etl.config import Config, Membership
@@ -9,6 +9,8 @@ from etl.run import Watcher
 from etl.sync import SyncReport, sync_membership
 
 Sync = Callable[..., SyncReport]
+
+_LOOK = 0.5  # seconds
 
 
 def register(config: Config) -> None:
@@ -58,7 +60,7 @@ def sweep(
     watched = () if watch is None else (watch,)
     futures = [executor.submit(sync, config, membership, *watched, full=full) for membership in memberships]
     faults: list[BaseException] = []
-    for future in as_completed(futures):
+    for future in _as_they_end(futures):
         fault = future.exception()
         if fault is None:
             yield future.result()
@@ -66,3 +68,11 @@ def sweep(
             faults.append(fault)
     if faults:
         raise BaseExceptionGroup("the sync of a membership met a fault of this program", faults)
+
+
+def _as_they_end(futures: Iterable["Future[SyncReport]"]) -> "Iterator[Future[SyncReport]]":
+    """Yield each as it ends, looking up meanwhile: a signal handed to another thread does not wake the main one."""
+    left = set(futures)
+    while left:
+        ended, left = wait(left, timeout=_LOOK, return_when=FIRST_COMPLETED)
+        yield from ended

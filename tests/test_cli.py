@@ -896,7 +896,7 @@ def test_a_schema_of_a_newer_release_is_left_alone(cli: Cli, make_etl: MakeEtl, 
     assert "9999 by a newer release" in said.err
 
 
-@pytest.mark.parametrize("parameter", ["sslpassword", "oauth_client_secret"])
+@pytest.mark.parametrize("parameter", ["sslpassword", "oauth_client_secret", "scram_client_key"])
 def test_no_other_secret_of_a_url_is_shown_or_handed_to_psql(bare: Cli, parameter: str) -> None:
     bare.configure(database={"url": f"postgresql://etl@host/db?sslmode=verify-full&{parameter}={SECRET}"})
     url, psql = bare.run("db", "url"), bare.run("db", "psql")

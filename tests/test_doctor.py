@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.retries.standard
+import psycopg
 import pytest
 from conftest import MINUTE, Etl, MakeEtl
 from sqlalchemy import text
@@ -392,21 +393,30 @@ def test_a_database_that_is_read_only_fails_and_says_who_made_it_so(
     etl.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     finding = only(at_database.on("writable"))
     assert (finding.verdict, finding.said) == ("fail", "default_transaction_read_only is on (set by: database)")
-    assert finding.remedy == f"ALTER DATABASE {name} RESET default_transaction_read_only"
+    with psycopg.connect(etl.config.database.address(), autocommit=True) as connection:
+        for statement in finding.remedy.split("; "):  # as psql sends them
+            connection.execute(statement.encode())
+    assert only(at_database.on("writable")).verdict == "ok"
 
 
 @pytest.mark.parametrize(
-    ("source", "remedy"),
+    ("source", "where"),
     [
-        ("database", "ALTER DATABASE db RESET default_transaction_read_only"),
-        ("user", "ALTER ROLE me RESET default_transaction_read_only"),
-        ("database user", "ALTER ROLE me IN DATABASE db RESET default_transaction_read_only"),
-        ("configuration file", "set default_transaction_read_only = off where it was set"),
+        ("database", "DATABASE db"),
+        ("user", "ROLE me"),
+        ("database user", "ROLE me IN DATABASE db"),
+        ("global", "ROLE ALL"),
     ],
 )
-def test_what_made_a_database_read_only_is_told_to_be_reset_where_it_was_set(source: str, remedy: str) -> None:
+def test_what_made_a_database_read_only_is_told_to_be_reset_where_it_was_set(source: str, where: str) -> None:
     facts = {"is_standby": False, "is_read_only": True, "read_only_by": source, "database": "db", "role": "me"}
-    assert server.writable("db", facts).remedy == remedy
+    setting = "default_transaction_read_only"
+    assert server.writable("db", facts).remedy == f"SET {setting} = off; ALTER {where} RESET {setting}"
+
+
+def test_what_made_a_database_read_only_may_stand_in_a_file() -> None:
+    facts = {"is_standby": False, "is_read_only": True, "read_only_by": "configuration file", "database": "db"}
+    assert "where it was set" in server.writable("db", facts | {"role": "me"}).remedy
 
 
 def test_a_standby_fails() -> None:

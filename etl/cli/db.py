@@ -10,7 +10,7 @@ import click
 
 from etl.cli.configuration import address, configuration, local_postgres, with_database
 from etl.cli.describe import describe
-from etl.cli.errors import EXIT_CONFIGURATION, EXIT_TROUBLE, fail
+from etl.cli.errors import EXIT_TROUBLE, fail
 from etl.cli.grant import grant
 from etl.cli.options import with_options
 from etl.console import Console
@@ -76,7 +76,9 @@ def current(file: Path | None, as_json: bool | None) -> None:
 
 @db.command()
 @with_options
-@click.option("--show-password", is_flag=True, help="Do not mask the password of a configured URL.")
+@click.option(
+    "--show-password", is_flag=True, help="Do not mask the password of a configured URL, nor its other secrets."
+)
 def url(file: Path | None, as_json: bool | None, show_password: bool) -> None:
     """Print the URL to connect to, for psql or a BI tool.
 
@@ -103,16 +105,19 @@ def psql(file: Path | None, as_json: bool | None, arguments: tuple[str, ...]) ->
     """Open psql on the database; ARGUMENTS are psql's own, behind --."""
     del as_json  # psql talks for itself
     from etl import database
+    from etl.config import ConfigError
 
     configured = configuration(file)
     config = with_database(configured)
-    parsed = database.logged_in(config.database.address())
-    if secrets := database.secrets(parsed):
-        fail(
-            f"database.url has {' and '.join(secrets)}, which psql would take where every user of the machine"
-            " could read it: put it in a file of services (pg_service.conf), and name that as service= instead",
-            EXIT_CONFIGURATION,
+    address = config.database.address()
+    if secrets := database.secrets(database.parse(address)):
+        raise ConfigError(
+            [
+                f"database.url has {' and '.join(secrets)}, which psql would take where every user of the machine"
+                " could read it: put it in a file of services (pg_service.conf), and name that as service= instead"
+            ]
         )
+    parsed = database.logged_in(address)
     # The private server's own psql is of its version, but has no TLS.
     program = (configured.database.url and which("psql")) or local_postgres().psql()
     if program is None:

@@ -26,6 +26,8 @@ class Etl(click.Group):
         """Run, and say so where not even --help could be printed, as on a full disk."""
         try:
             return super().main(*args, **kwargs)
+        except BrokenPipeError:
+            raise  # whoever read our output has had enough
         except OSError as error:
             fail(*_refusal(error))
 

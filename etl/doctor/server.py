@@ -147,12 +147,13 @@ def writable(subject: str, facts: Facts) -> Finding:
         return Finding("writable", "fail", subject, said, "name the primary in database.url")
     if facts["is_read_only"]:
         said = f"default_transaction_read_only is on (set by: {facts['read_only_by']})"
-        reset = "RESET default_transaction_read_only"
+        writing, reset = "SET default_transaction_read_only = off", "RESET default_transaction_read_only"
         role, name = facts["role"], facts["database"]
         remedy = {
-            "database": f"ALTER DATABASE {name} {reset}",
-            "user": f"ALTER ROLE {role} {reset}",
-            "database user": f"ALTER ROLE {role} IN DATABASE {name} {reset}",
+            "database": f"{writing}; ALTER DATABASE {name} {reset}",
+            "user": f"{writing}; ALTER ROLE {role} {reset}",
+            "database user": f"{writing}; ALTER ROLE {role} IN DATABASE {name} {reset}",
+            "global": f"{writing}; ALTER ROLE ALL {reset}",
         }.get(facts["read_only_by"], "set default_transaction_read_only = off where it was set")
         return Finding("writable", "fail", subject, said, remedy)
     return Finding("writable", "ok", subject, "takes writes")
