@@ -71,7 +71,7 @@ def sweep(
 
 
 def _as_they_end(futures: Iterable["Future[SyncReport]"]) -> "Iterator[Future[SyncReport]]":
-    """Yield each as it ends, looking up meanwhile: a signal handed to another thread does not wake the main one."""
+    """Yield each as it ends, looking up meanwhile: a signal that another thread got does not wake the main one."""
     left = set(futures)
     while left:
         ended, left = wait(left, timeout=_LOOK, return_when=FIRST_COMPLETED)
