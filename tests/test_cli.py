@@ -711,7 +711,7 @@ def test_a_database_url_that_is_no_good_is_one_line_without_the_password(
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["sync", "--help"]])
 def test_a_full_disk_is_one_line(bare: Cli, words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
-        said = ended(bare.start(*words, stdout=full))
+        said = ended(bare.start(*words, stdout=full, PYTHONUNBUFFERED=""))
     assert (said.code, len(said.complaints)) == (1, 1)
     assert "No space left on device" in said.err
 

@@ -49,7 +49,17 @@ class Etl(click.Group):
 def fail(message: str, code: int) -> NoReturn:
     """End with a complaint and an exit code."""
     Console(as_json=False).complain(message)
+    _give_up_what_cannot_be_written()
     sys.exit(code)
+
+
+def _give_up_what_cannot_be_written() -> None:
+    """Let what is left for standard output go nowhere, where it cannot go there: Python tries again as it ends."""
+    try:
+        if not sys.stdout.closed:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refusal(error: OSError) -> tuple[str, int]:

@@ -2,9 +2,11 @@
 
 import datetime
 import time
+from typing import Any
 
 _STAYS = 4  # seconds
 _true_time = time.time
+_True = datetime.datetime
 
 
 def _off() -> float:
@@ -15,13 +17,23 @@ def _time() -> float:
     return _true_time() + _off()
 
 
-class _Jumping(datetime.datetime):
-    @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> "_Jumping":
-        return super().now(tz) + datetime.timedelta(seconds=_off())
+class _AlsoTrue(type):
+    def __instancecheck__(cls, moment: object) -> bool:
+        return isinstance(moment, _True)
+
+
+class _Jumping(datetime.datetime, metaclass=_AlsoTrue):
+    """Makes moments of the true kind: of any other msgspec, for one, would not know how to write it."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return _True(*args, **kwargs)
 
     @classmethod
-    def utcnow(cls) -> "_Jumping":
+    def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+        return _True.now(tz) + datetime.timedelta(seconds=_off())
+
+    @classmethod
+    def utcnow(cls) -> Any:
         return cls.now(datetime.UTC).replace(tzinfo=None)
 
 
