@@ -488,10 +488,10 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     the name of a section but for a letter or two, or its short form, with a key of that section behind it.
     """
     sections = {name: model for name, model in _MODELS.items() if name in Config.model_fields}
-    for variable in sorted(environ):
+    for variable, value in sorted(environ.items()):
         prefix, _, rest = variable.upper().partition("_")
         word, _, key = rest.lower().partition("_")
-        if prefix == "ETL" and word not in sections:
+        if prefix == "ETL" and word not in sections and value.strip():
             for near in difflib.get_close_matches(_SHORT_FORMS.get(word, word), sections, n=1, cutoff=_CLOSE):
                 if key in sections[near].model_fields:
                     yield variable, f"ETL_{near}_{key}".upper()

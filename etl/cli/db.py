@@ -109,15 +109,15 @@ def psql(file: Path | None, as_json: bool | None, arguments: tuple[str, ...]) ->
 
     configured = configuration(file)
     config = with_database(configured)
-    address = config.database.address()
-    if secrets := database.secrets(database.parse(address)):
+    given = config.database.address()
+    if secrets := database.secrets(database.parse(given)):
         raise ConfigError(
             [
                 f"database.url has {' and '.join(secrets)}, which psql would take where every user of the machine"
                 " could read it: put it in a file of services (pg_service.conf), and name that as service= instead"
             ]
         )
-    parsed = database.logged_in(address)
+    parsed = database.logged_in(given)
     # The private server's own psql is of its version, but has no TLS.
     program = (configured.database.url and which("psql")) or local_postgres().psql()
     if program is None:
