@@ -22,7 +22,10 @@ _Columns = ReadOnlyColumnCollection[str, Any]
 
 
 class Step(NamedTuple):
-    """A change of a job's status; at its first sight `from_status` is null."""
+    """A change of a job's status; at its first sight `from_status` is null.
+
+    Of a job that is listed again `not_before` is that of its NOT_LISTED: what it did meanwhile, nobody saw.
+    """
 
     from_status: ColumnElement[Any]
     to_status: ColumnElement[Any]

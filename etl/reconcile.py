@@ -157,6 +157,7 @@ def _compared(*, all_new: bool) -> CTE:
             stored.c.update_time.label("old_update_time"),
             stored.c.stale_runs,
             stored.c.create_time.label("old_create_time"),
+            _left_not_before(stored.c).label("left_not_before"),
             *(stored.c[name] for name in milestones.NAMES),
             last_complete_listing(stored.c).label("listed_at"),
             # AWS moves updateTime at every change: only where it moved can it be the moment of this one. A job
@@ -171,6 +172,17 @@ def _compared(*, all_new: bool) -> CTE:
         .join(stored, true(), isouter=not all_new),
         "compared",
     )
+
+
+def _left_not_before(job: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[Any]:
+    """Return when the window of its leaving begins, for a job that is NOT_LISTED; null for any other."""
+    left = status_transition.c
+    not_before = (
+        select(left.not_before)
+        .where(left.job_key == job.job_key, left.changed_time == job.status_since)
+        .scalar_subquery()
+    )
+    return case((job.status == NOT_LISTED, not_before))
 
 
 def _places_of_known() -> Subquery:
@@ -241,7 +253,8 @@ def _with_milestones(judged: CTE) -> CTE:
     Here and no earlier: what calls a sequence is stored in between, and its rows are as wide as a job.
     """
     this = judged.c
-    step = milestones.Step(this.from_status, this.status, this.changed_time, this.not_before)
+    not_before = func.coalesce(this.left_not_before, this.not_before)
+    step = milestones.Step(this.from_status, this.status, this.changed_time, not_before)
     moved = milestones.after(step, this)
     others = [column for column in this if column.name not in {"job_key", *milestones.NAMES}]
     key = func.coalesce(this.job_key, job_key.next_value()).label("job_key")

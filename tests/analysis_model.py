@@ -7,7 +7,7 @@ out once more, the slow and simple way. A row is a dictionary by the view's colu
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
@@ -218,7 +218,7 @@ def _between(since: Transition | None, until: Transition | None) -> Bounded:
 
 def story(job: Record) -> Story:
     """Tell it by AWS's words alone: that a job was not listed is ours, and neither start nor end."""
-    said = [moved for moved in job.history if moved.to_status != NOT_LISTED]
+    said = [_as_seen(moved, job.history) for moved in job.history if moved.to_status != NOT_LISTED]
     return Story(
         created=_fields(job)["create_time"],
         started=next((moved for moved in said if moved.to_status == RUNNING), None),
@@ -226,6 +226,14 @@ def story(job: Record) -> Story:
         cancelled=next((moved for moved in said if moved.to_status in CANCELLING), None),
         ended=_end(said),
     )
+
+
+def _as_seen(moved: Transition, history: Sequence[Transition]) -> Transition:
+    """Give a change that took place while the job was not listed the window that this leaves."""
+    if moved.from_status != NOT_LISTED:
+        return moved
+    left = next(gone for gone in history if gone.changed_time == moved.from_time)
+    return replace(moved, not_before=left.not_before)
 
 
 def _last_exit(said: Sequence[Transition]) -> Transition | None:

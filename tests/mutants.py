@@ -56,6 +56,15 @@ MUTANTS = [
         ("test_order.py::test_an_older_state_never_overwrites_a_newer_one_and_is_counted",),
     ),
     Mutant(
+        "what a job did while it was not listed, it did after AWS had called it gone",
+        "reconcile.py",
+        "not_before = func.coalesce(this.left_not_before, this.not_before)",
+        "not_before = this.not_before",
+        (
+            "test_analysis.py::test_a_job_that_ended_while_it_was_not_listed_took_no_less_than_until_it_was_seen_last",
+        ),
+    ),
+    Mutant(
         "another status at the same updateTime is stale",
         "reconcile.py",
         "and_(this.update_time < this.old_update_time, ~",

@@ -454,6 +454,28 @@ def test_an_update_time_ahead_of_the_clock_does_not_tell_that_a_job_is_listed_no
     here.analyst.check_whole()
 
 
+@pytest.mark.parametrize("is_dated", [True, False], ids=["by AWS", "by us"])
+def test_a_job_that_ended_while_it_was_not_listed_took_no_less_than_until_it_was_seen_last(
+    here: Here, is_dated: bool
+) -> None:
+    world = here.stage.world
+    job = world.create_job(here.membership, create_time=real_time() - HOUR)
+    here.sync()
+    world.set_status(job, RUNNING)
+    here.sync()
+    world.remove(here.membership, job)
+    ended = real_time()
+    here.sync()
+    here.sync()
+    world.put_back(here.membership, job)
+    world.set_status(job, "ACTIVE", at=ended, update_time=real_time() if is_dated else ended)
+    here.sync()
+    (row,) = here.rows("job_timings")
+    took = model.seconds(job.create_time, ended)
+    assert took - MINUTE.seconds < row["total_seconds_lower"] <= took < row["total_seconds_upper"]
+    here.analyst.check_whole()
+
+
 def test_an_age_is_measured_by_the_thousand_jobs_that_ended_and_were_created_last(here: Here) -> None:
     world, now = here.stage.world, real_time()
     for number in range(1_100):

@@ -5,8 +5,10 @@ import re
 import psycopg
 import pytest
 from conftest import MINUTE, NOON, Etl
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from etl import database
 from etl.demo.membership import Membership
 from etl.demo.world import World
 
@@ -172,6 +174,15 @@ def test_a_record_that_contradicts_itself_is_refused(history: Etl, statement: st
 
 def test_one_membership_holds_an_arn_once(history: Etl) -> None:
     assert refused(history, another_job("job_arn")) == "uq_inference_job_job_arn_membership_key"
+
+
+@pytest.mark.parametrize("view", ["inference_jobs", "job_timings", "status_history"])
+def test_who_asks_for_an_arn_is_served_by_its_index(history: Etl, view: str) -> None:
+    """Of few rows no index would be used: so here the planner is told that reading them all is dear."""
+    with database.connect(history.config.database.address()) as connection, connection.begin():
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = connection.scalars(text(f"EXPLAIN SELECT FROM cleanrooms.{view} WHERE job_arn = 'its ARN'"))
+        assert "ix_inference_job_job_arn" in "\n".join(plan)
 
 
 def test_every_refusal_has_a_name_that_says_where_to_look(history: Etl) -> None:

@@ -157,21 +157,22 @@ def years_of_syncs(make_etl: MakeEtl, world: World, clock: Clock) -> Etl:
     )
     memberships = [world.add_membership(), world.add_membership()]
     jobs = [(world.create_job(membership), fate) for membership in memberships for fate in fates]
-    gone, back = (
-        world.create_job(memberships[0], status="ACTIVE"),
-        world.create_job(memberships[1], status="ACTIVE"),
-    )
+    gone = world.create_job(memberships[0], status="ACTIVE")
+    back, ended = (world.create_job(memberships[1], status=status) for status in ("ACTIVE", "CREATE_PENDING"))
     etl = make_etl()
     etl.sweep()
     world.remove(memberships[0], gone)
     world.remove(memberships[1], back)
+    world.remove(memberships[1], ended)
     for step in range(4):
         clock.advance(50 * MINUTE)
         for job, fate in jobs:
             if step < len(fate):
                 world.set_status(job, fate[step])
         etl.sweep()
+    world.set_status(ended, "CREATE_FAILED")
     world.put_back(memberships[1], back)
+    world.put_back(memberships[1], ended)
     etl.sweep()
     return etl
 

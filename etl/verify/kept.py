@@ -30,8 +30,12 @@ CHECKS = (
                 max(window_) FILTER (WHERE is_known AND to_status IS DISTINCT FROM before) AS ended,
                 (array_agg(to_status ORDER BY changed_time DESC) FILTER (WHERE is_known))[1] AS last
             FROM (
-                SELECT *, ARRAY[changed_time, not_before] AS window_,
-                    lag(to_status) OVER (PARTITION BY job_key, is_known ORDER BY changed_time) AS before
+                SELECT *, lag(to_status) OVER (PARTITION BY job_key, is_known ORDER BY changed_time) AS before,
+                    ARRAY[changed_time, CASE -- what a job did while it was not listed, nobody saw
+                        WHEN from_status = 'NOT_LISTED'
+                            THEN lag(not_before) OVER (PARTITION BY job_key ORDER BY changed_time)
+                        ELSE not_before
+                    END] AS window_
                 FROM cleanrooms_etl.status_transition
                 CROSS JOIN LATERAL (SELECT to_status IN (
                     'CREATE_PENDING', 'CREATE_IN_PROGRESS', 'ACTIVE', 'CREATE_FAILED',
