@@ -3,12 +3,19 @@
 They are read while their items are worked on. One that hangs is left behind: its thread ends with the process.
 """
 
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event, Semaphore, Thread
 from typing import Generic, TypeVar
+
+_NAP = 0.005
+"""Seconds slept before the next item is waited for, so that several may come.
+
+To be woken for each, when a thousand come a second, takes 0.08 s of a second's processor.
+"""
 
 T = TypeVar("T")
 
@@ -51,6 +58,8 @@ def read_together(
     try:
         while unfinished:
             wanted.release()
+            if depth and shelf.empty():
+                time.sleep(_NAP)
             while (arrived := _arrived(shelf, patience)) is None:
                 yield None
             if isinstance(arrived, _Item):
