@@ -396,9 +396,12 @@ def test_clients_that_do_not_read_block_nobody(health: Health, monkeypatch: pyte
     registry = CollectorRegistry()
     Gauge("large", "x" * 12_000_000, registry=registry)
     with Monitor("127.0.0.1:0", health, registry) as monitor, ExitStack() as clients:
-        for _ in range(3):
-            clients.enter_context(silent_client(monitor)).sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        assert soon(lambda: serving_threads() == 3)
+        asking = [clients.enter_context(silent_client(monitor)) for _ in range(3)]
+        for client in asking:
+            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        for client in asking:
+            assert client.recv(1) == b"H"  # so that what is left of its answer waits to be read
+        assert serving_threads() == 3
         began = time.monotonic()
         assert ask(monitor, "/healthz").status == 200
         assert time.monotonic() - began < 2
