@@ -38,14 +38,15 @@ class Poll(NamedTuple):
 
     title: str
     most_requests: int
+    changed: int = 20
     created: int = 0
 
 
 # The first finds the jobs open that were so from the start, some of them deep in the listing.
 POLLS = (
-    Poll("quick: 20 changed, 2 of 5 open jobs deep", 4),
+    Poll("quick: 20 changed, 2 of 5 open jobs deep", 3),
     Poll("quick: 20 changed", 3),
-    Poll("quick: 20 changed, 30 created between two pages", 4, created=30),
+    Poll("quick: 60 changed, 30 created between two pages", 4, changed=60, created=30),
 )
 
 
@@ -174,7 +175,7 @@ def quick(bench: Bench) -> Iterator[Result]:
         with served(Shape(bench.jobs, open_jobs=5, deep=2)) as service, bench.target(service) as target:
             bench.run("before", OURS, target, service)
             for poll in POLLS:
-                service.move_on(20)
+                service.move_on(poll.changed)
                 service.interrupt(poll.created)
                 runs[poll].append(bench.run(poll.title, contestant, target, service))
                 if poll.created:

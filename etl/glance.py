@@ -35,7 +35,7 @@ class Glance:
         seen: set[int] = set()
         for page in self._reading.one_by_one():
             start = len(self._settling.shown)
-            is_news = self._settling.settle_page(page)
+            is_enough = self._settling.settle_page(page) >= min(quick.KNOWN_IN_A_ROW, len(page.items))
             # What newer jobs have pushed down from the page before is known by now, and tells nothing.
             shown = set(self._settling.shown[start:]) - seen
             seen |= shown
@@ -43,7 +43,7 @@ class Glance:
                 unseen.pop(key, None)
             if not self.is_in_order():
                 return None
-            if shown and not is_news and self._is_time_to_ask(unseen.keys()):
+            if shown and is_enough and self._is_time_to_ask(unseen.keys()):
                 return None if self._is_any_left_out(seen) else self._asked(unseen.values())
         return None
 

@@ -14,6 +14,9 @@ from etl import jobs
 from etl.leases import Run
 from etl.scope import Scope
 
+KNOWN_IN_A_ROW = 50
+"""Jobs known, at the end of a page, behind which nothing new is looked for: AWS may list one late."""
+
 _FEW_PAGES = 3  # as many requests a quick sweep may take, too
 
 

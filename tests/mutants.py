@@ -690,9 +690,16 @@ MUTANTS = [
     Mutant(
         "a page with news ends the glance",
         "glance.py",
-        "if shown and not is_news and",
+        "if shown and is_enough and",
         "if shown and",
         ("test_quick.py::test_it_reads_on_while_pages_tell_anything_new",),
+    ),
+    Mutant(
+        "a few known jobs at the end of a page end the glance",
+        "quick.py",
+        "KNOWN_IN_A_ROW = 50",
+        "KNOWN_IN_A_ROW = 49",
+        ("test_quick.py::test_fifty_known_jobs_at_the_end_of_a_page_are_enough",),
     ),
     Mutant(
         "a job that the head left out is passed over",

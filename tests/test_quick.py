@@ -195,6 +195,31 @@ def test_it_reads_on_while_pages_tell_anything_new(
     assert known(etl) == all_jobs(world, membership)
 
 
+@pytest.mark.parametrize(("born", "pages"), [(50, 1), (51, 2)])
+def test_fifty_known_jobs_at_the_end_of_a_page_are_enough(
+    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint, born: int, pages: int
+) -> None:
+    add_old(world, membership, 400)
+    etl = make_etl(aws={"max_concurrency": 1}, sync=QUICKLY)
+    assert etl.sync().kind == "full"
+    for _ in range(born):
+        world.create_job(membership, status="ACTIVE")
+    assert asked(endpoint, etl.sync) == (pages, 0)
+    assert known(etl) == all_jobs(world, membership)
+
+
+def test_it_reads_on_where_news_stands_among_the_last_fifty_of_a_page(
+    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    add_old(world, membership, 400)
+    etl = make_etl(aws={"max_concurrency": 1}, sync=QUICKLY)
+    assert etl.sync().kind == "full"
+    edited = world.jobs(membership)[-60]
+    world.edit(edited, name="renamed")
+    assert asked(endpoint, etl.sync) == (2, 0)
+    assert stored(etl, edited)["name"] == "renamed"
+
+
 @pytest.mark.parametrize(
     ("places", "requests"),
     [
