@@ -137,6 +137,10 @@ def lived(etl: Etl, world: World, clock: Clock, membership: Membership) -> Etl:
             Period(datetime(2026, 3, 1, 8, tzinfo=UTC), datetime(2026, 3, 1, 13, tzinfo=UTC)),
         ),
         (
+            asked("2026-03-01", "9999-12-31", None),
+            Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 20, 16, tzinfo=UTC)),
+        ),
+        (
             asked(None, "2026-03-10", 2),
             Period(datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 3, 10, tzinfo=UTC)),
         ),
@@ -150,7 +154,7 @@ def test_a_period_is_of_whole_hours_in_utc_and_ends_now_at_the_latest(wanted: As
     ("since", "until", "days", "way_out"),
     [
         ("yesterday", None, None, "write it as 2026-01-31"),
-        (None, "9999-12-31", None, "write it as 2026-01-31"),
+        (None, "9999-12-31T12:00-14:00", None, "write it as 2026-01-31"),
         ("0001-01-01T00:00+14:00", None, None, "write it as 2026-01-31"),
         (None, None, 0, "from 1 to"),
         (None, None, 1_000_000, "from 1 to"),

@@ -6,7 +6,6 @@ from typing import NamedTuple
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _LONGEST_DAYS = 36_500
-_NO_ROOM = timedelta(days=366)  # at the end of the calendar: a year later must be a date too
 
 DEFAULT_DAYS = 30
 
@@ -76,7 +75,7 @@ def _moment(option: str, written: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(written)
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC) + _NO_ROOM - _NO_ROOM
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
         raise PeriodError(
             f"{option} {written!r} is no date: write it as 2026-01-31 or 2026-01-31T12:00Z (UTC unless it says so)"
