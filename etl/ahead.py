@@ -58,7 +58,7 @@ def read_together(
     try:
         while unfinished:
             wanted.release()
-            if depth and shelf.empty():
+            if depth > 1 and shelf.empty():
                 time.sleep(_NAP)
             while (arrived := _arrived(shelf, patience)) is None:
                 yield None

@@ -27,7 +27,7 @@ class Glance:
         self._writer = writer
 
     def look(self) -> StagedJobs | None:
-        """Read until nothing is new and each open job was seen; None where only a full listing will do.
+        """Read until what comes is known and each open job was seen; None where only a full listing will do.
 
         Returns those open jobs that AWS was asked for one by one, and that have changed.
         """

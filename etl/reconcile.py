@@ -157,7 +157,6 @@ def _compared(*, all_new: bool) -> CTE:
             stored.c.update_time.label("old_update_time"),
             stored.c.stale_runs,
             stored.c.create_time.label("old_create_time"),
-            _left_not_before(stored.c).label("left_not_before"),
             *(stored.c[name] for name in milestones.NAMES),
             last_complete_listing(stored.c).label("listed_at"),
             # AWS moves updateTime at every change: only where it moved can it be the moment of this one. A job
@@ -172,17 +171,6 @@ def _compared(*, all_new: bool) -> CTE:
         .join(stored, true(), isouter=not all_new),
         "compared",
     )
-
-
-def _left_not_before(job: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[Any]:
-    """Return when the window of its leaving begins, for a job that is NOT_LISTED; null for any other."""
-    left = status_transition.c
-    not_before = (
-        select(left.not_before)
-        .where(left.job_key == job.job_key, left.changed_time == job.status_since)
-        .scalar_subquery()
-    )
-    return case((job.status == NOT_LISTED, not_before))
 
 
 def _places_of_known() -> Subquery:
@@ -253,7 +241,13 @@ def _with_milestones(judged: CTE) -> CTE:
     Here and no earlier: what calls a sequence is stored in between, and its rows are as wide as a job.
     """
     this = judged.c
-    not_before = func.coalesce(this.left_not_before, this.not_before)
+    gone = status_transition.c
+    gone_not_before = (
+        select(gone.not_before)
+        .where(gone.job_key == this.job_key, gone.changed_time == this.from_time)
+        .scalar_subquery()
+    )
+    not_before = case((this.from_status == NOT_LISTED, gone_not_before), else_=this.not_before)
     step = milestones.Step(this.from_status, this.status, this.changed_time, not_before)
     moved = milestones.after(step, this)
     others = [column for column in this if column.name not in {"job_key", *milestones.NAMES}]

@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from etl.jobs import OPEN_STATUSES
 
-REVISION = "0007"
+REVISION = "0008"
 """The newest migration, whose schema this release reads and writes. Revisions are numbers: they compare."""
 
 SCHEMA = "cleanrooms_etl"
@@ -214,7 +214,7 @@ inference_job = Table(
         initially="DEFERRED",
         use_alter=True,
     ),
-    # By hashes: nothing but equality is ever asked, and an index of texts is kept in the order of the database's
+    # By hashes: we ask for nothing but equality, and an index of texts is kept in the order of the database's
     # language, which took a third of a first sync in one of English. 128 bits do not meet by chance.
     Index("uq_inference_job_job_arn_membership_key", _hash("job_arn", 0), _hash("job_arn", 1), "membership_key",
           unique=True),

@@ -58,8 +58,8 @@ MUTANTS = [
     Mutant(
         "what a job did while it was not listed, it did after AWS had called it gone",
         "reconcile.py",
-        "not_before = func.coalesce(this.left_not_before, this.not_before)",
-        "not_before = this.not_before",
+        "case((this.from_status == NOT_LISTED, gone_not_before), else_=this.not_before)",
+        "this.not_before",
         (
             "test_analysis.py::test_a_job_that_ended_while_it_was_not_listed_took_no_less_than_until_it_was_seen_last",
         ),

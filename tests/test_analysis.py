@@ -492,6 +492,21 @@ def test_an_age_is_measured_by_the_thousand_jobs_that_ended_and_were_created_las
     assert row["model_p95_total_seconds"] == pytest.approx(next(wanted)["model_p95_total_seconds"])
 
 
+def test_the_jobs_of_a_model_are_found_by_its_index(here: Here) -> None:
+    world, now = here.stage.world, real_time()
+    models = [world.add_trained_model(here.membership, f"model-{number}") for number in range(20)]
+    for number in range(600):
+        created = now - number * MINUTE
+        status = "ACTIVE" if number else RUNNING
+        world.create_job(here.membership, models[number % 20], status=status, create_time=created)
+    here.sync()
+    with here.stage.connection.begin() as transaction:
+        here.stage.connection.execute(text("ANALYZE cleanrooms_etl.inference_job"))
+        plan = here.stage.connection.scalars(text("EXPLAIN SELECT * FROM cleanrooms.open_jobs")).all()
+        transaction.rollback()
+    assert "ix_inference_job_model" in "\n".join(plan)
+
+
 def test_hours_and_weeks_are_shown_without_gaps_since_years_ago(here: Here) -> None:
     world, began = here.stage.world, model.week_of(real_time()) - 120 * 7 * DAY
     for weeks in (0, 1, 2, 40, 80, 119):

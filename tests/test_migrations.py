@@ -21,6 +21,8 @@ from sqlalchemy.exc import DBAPIError
 
 from etl import database, tables, verify
 from etl.demo.clock import Clock
+from etl.demo.membership import Membership
+from etl.demo.resources import Job
 from etl.demo.world import World
 from etl.local_postgres import throw_away
 
@@ -158,23 +160,63 @@ def years_of_syncs(make_etl: MakeEtl, world: World, clock: Clock) -> Etl:
     memberships = [world.add_membership(), world.add_membership()]
     jobs = [(world.create_job(membership), fate) for membership in memberships for fate in fates]
     gone = world.create_job(memberships[0], status="ACTIVE")
-    back, ended = (world.create_job(memberships[1], status=status) for status in ("ACTIVE", "CREATE_PENDING"))
+    back = {
+        world.create_job(memberships[1], status=before): after
+        for before, after in (
+            ("ACTIVE", "ACTIVE"),
+            ("CREATE_PENDING", "CREATE_IN_PROGRESS"),
+            ("CREATE_IN_PROGRESS", "CANCEL_PENDING"),
+            ("CREATE_IN_PROGRESS", "ACTIVE"),
+        )
+    }
     etl = make_etl()
     etl.sweep()
     world.remove(memberships[0], gone)
-    world.remove(memberships[1], back)
-    world.remove(memberships[1], ended)
+    for job in back:
+        world.remove(memberships[1], job)
     for step in range(4):
         clock.advance(50 * MINUTE)
         for job, fate in jobs:
             if step < len(fate):
                 world.set_status(job, fate[step])
         etl.sweep()
-    world.set_status(ended, "CREATE_FAILED")
-    world.put_back(memberships[1], back)
-    world.put_back(memberships[1], ended)
-    etl.sweep()
+    for job, after in back.items():
+        come_back(etl, world, memberships[1], job, after)
+        if after == "CREATE_IN_PROGRESS":  # one that goes once more
+            world.remove(memberships[1], job)
+            etl.sweep()
+            etl.sweep()
+            come_back(etl, world, memberships[1], job, "ACTIVE")
     return etl
+
+
+def come_back(etl: Etl, world: World, membership: Membership, job: Job, status: str) -> None:
+    if job.status != status:
+        world.set_status(job, status)
+    world.put_back(membership, job)
+    etl.sweep()
+
+
+def test_what_a_job_did_while_it_was_not_listed_is_bounded_anew(
+    make_etl: MakeEtl, world: World, clock: Clock
+) -> None:
+    spans = ("started", "cancel", "ended")
+    kept = f"SELECT {'_not_before, '.join(spans)}_not_before FROM cleanrooms_etl.inference_job ORDER BY job_key"  # noqa: S608
+    etl = years_of_syncs(make_etl, world, clock)
+    after = etl.query(kept)
+    with database.connect(etl.config.database.address()) as connection:
+        downgrade(config_for(connection), "0006.1")
+        before = etl.query(kept)
+        database.upgrade(connection)
+    assert etl.query(kept) == after
+    changed = {name for old, new in zip(before, after, strict=True) for name in old if old[name] != new[name]}
+    assert changed == {f"{span}_not_before" for span in spans}
+    assert all(
+        old[name] > new[name]
+        for old, new in zip(before, after, strict=True)
+        for name in changed
+        if old[name] != new[name]
+    )
 
 
 def test_there_is_one_head_and_it_is_the_revision_that_the_code_knows() -> None:

@@ -220,6 +220,15 @@ def test_it_reads_on_where_news_stands_among_the_last_fifty_of_a_page(
     assert stored(etl, edited)["name"] == "renamed"
 
 
+def test_items_that_are_written_otherwise_and_tell_the_same_are_no_news(
+    etl: Etl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    for job in world.jobs(membership):
+        world.override(job, {"createTime": job.create_time.isoformat()})
+    assert asked(endpoint, etl.sync) == (1, 0)
+    assert asked(endpoint, etl.sync) == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("places", "requests"),
     [

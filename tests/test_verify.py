@@ -227,6 +227,11 @@ DAMAGES = (
         {"one_run_at_a_time"},
     ),
     Damage(
+        "a unique index dropped",
+        "DROP INDEX uq_inference_job_job_arn_membership_key",
+        {"constraints_in_force"},
+    ),
+    Damage(
         "a constraint dropped",
         "ALTER TABLE inference_job DROP CONSTRAINT fk_inference_job_current_status",
         {"constraints_in_force"},

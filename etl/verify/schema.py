@@ -9,16 +9,29 @@ _CONSTRAINTS = ", ".join(
     for constraint in table.constraints
     if constraint is not table.primary_key or len(table.primary_key)
 )
+_KEYS = ", ".join(
+    f"('{table.name}', '{index.name}')"
+    for table in metadata.tables.values()
+    for index in table.indexes
+    if index.unique
+)
 
 CHECKS = (
     Check(
         "constraints_in_force",
-        "every constraint is there, and all rows were held against it",
+        "every constraint and unique index is there, and all rows were held against it",
         f"""
         SELECT needed.relation || ': ' || needed.name FROM (VALUES {_CONSTRAINTS}) AS needed (relation, name)
         LEFT JOIN pg_constraint AS found ON found.conname = needed.name AND found.convalidated
             AND found.conrelid = ('cleanrooms_etl.' || needed.relation)::regclass
         WHERE found.oid IS NULL
+        UNION ALL
+        SELECT needed.relation || ': ' || needed.name FROM (VALUES {_KEYS}) AS needed (relation, name)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_index
+            WHERE indrelid = ('cleanrooms_etl.' || needed.relation)::regclass AND indisunique AND indisvalid
+                AND indexrelid = to_regclass('cleanrooms_etl.' || needed.name)
+        )
         """,  # noqa: S608 - names of our own
     ),
     Check(
