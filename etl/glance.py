@@ -32,10 +32,12 @@ class Glance:
         Returns those open jobs that AWS was asked for one by one, and that have changed.
         """
         unseen = self._writer.read(lambda connection: known.open_jobs(connection, self._run, self._scope))
+        were_open = {job.job_arn for job in unseen.values()}
         seen: set[int] = set()
         for page in self._reading.one_by_one():
             start = len(self._settling.shown)
-            is_enough = self._settling.settle_page(page) >= min(quick.KNOWN_IN_A_ROW, len(page.items))
+            known_in_a_row = self._settling.settle_page(page, were_open)
+            is_enough = known_in_a_row >= min(quick.KNOWN_IN_A_ROW, len(page.items))
             # What newer jobs have pushed down from the page before is known by now, and tells nothing.
             shown = set(self._settling.shown[start:]) - seen
             seen |= shown

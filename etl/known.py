@@ -94,17 +94,20 @@ def _are_in(run: Run, scope: Scope, job: ReadOnlyColumnCollection[str, Any]) -> 
 
 
 def places(connection: Connection, run: Run, scope: Scope, job_keys: Iterable[int], most: int) -> list[int]:
-    """Return where these jobs stand in a listing that comes newest first, counted from 0; `most` is far enough."""
+    """Return where these jobs stand in a listing that comes newest first, counted from 0; `most` is far enough.
+
+    Of jobs that were created at one moment each may be the last.
+    """
     job, newer = inference_job.c, inference_job.alias("newer").c
-    before = (
+    so_far = (
         select(literal_column("1"))
-        .where(*_are_in(run, scope, newer), newer.create_time > job.create_time)
-        .limit(most)
+        .where(*_are_in(run, scope, newer), newer.create_time >= job.create_time)
+        .limit(most + 1)
         .correlate(inference_job)
         .subquery()
     )
-    number = select(func.count()).select_from(before).scalar_subquery()
-    return list(connection.scalars(select(number).where(job.job_key.in_(list(job_keys)))))
+    number = select(func.count()).select_from(so_far).scalar_subquery()
+    return list(connection.scalars(select(number - 1).where(job.job_key.in_(list(job_keys)))))
 
 
 def is_any_left_out(connection: Connection, run: Run, scope: Scope, shown: Iterable[int]) -> bool:

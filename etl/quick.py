@@ -17,7 +17,7 @@ from etl.scope import Scope
 KNOWN_IN_A_ROW = 50
 """So many known jobs at the end of a page, or a shorter page of them, end a quick sweep.
 
-A job that AWS begins to list behind as many younger ones waits for the next full listing.
+A job that AWS begins to list behind as many waits for the next full listing.
 """
 
 _FEW_PAGES = 3  # as many requests a quick sweep may take, too

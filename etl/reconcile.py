@@ -143,7 +143,6 @@ def _nothing() -> FromClause:
 def _compared(*, all_new: bool) -> CTE:
     """Put each staged job beside the stored one, and say what differs."""
     stored = _nothing() if all_new else _stored()
-    absent_from = case((stored.c.status == NOT_LISTED, stored.c.status_since))
     staged = staged_job.c
     is_same = [staged[name].is_not_distinct_from(stored.c[name]) for name in _FACTS]
     return _step(
@@ -159,11 +158,11 @@ def _compared(*, all_new: bool) -> CTE:
             stored.c.create_time.label("old_create_time"),
             *(stored.c[name] for name in milestones.NAMES),
             last_complete_listing(stored.c).label("listed_at"),
-            # AWS moves updateTime at every change: only where it moved can it be the moment of this one. A job
-            # that is listed again was so only when we saw it, if its updateTime is older than its absence.
-            func.coalesce(staged.update_time > func.greatest(stored.c.update_time, absent_from), True).label(
-                "is_moved"
-            ),
+            # AWS moves updateTime at every change: only where it moved can it be the moment of this one. None of
+            # its times tells when a job was listed again.
+            func.coalesce(
+                and_(stored.c.status != NOT_LISTED, staged.update_time > stored.c.update_time), True
+            ).label("is_moved"),
             (staged.update_time > _now + literal(AHEAD)).label("is_ahead"),
         )
         .select_from(staged_job)

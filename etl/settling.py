@@ -1,11 +1,10 @@
 """Pages to stored jobs: a run's batches looked up, decoded and settled, each in a transaction of its own."""
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cache, cached_property, partial
-from itertools import takewhile
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -67,31 +66,34 @@ class Settling:
         if batches.interruption:
             raise batches.interruption
 
-    def _settle(self, batch: Batch) -> Sequence[int | None]:
-        """Settle a batch before the next one is looked up, which may show the same job as it was known before.
-
-        Returns for each item the key of its job, None where it was not known.
-        """
+    def _settle(self, batch: Batch) -> Told:
+        """Settle a batch before the next one is looked up, which may show the same job as it was known before."""
         digests = batch.digests()
         stored = self._writer.read(partial(known.by_digest, run=self._run, digests=digests))
         self.shown.extend(key for key in stored.keys if key is not None)
-        self._store(self.decoder.decode(batch, digests, stored))
-        return stored.keys
+        told = self.decoder.decode(batch, digests, stored)
+        self._store(told)
+        return told
 
     def _decoded(self, batch: Batch) -> Told:
         nothing = known.nothing(len(batch.items))  # to look nothing up is a twentieth of it
         return self.decoder.decode(batch, batch.digests(), nothing)
 
-    def settle_page(self, page: Page) -> int:
-        """Settle a page by itself; return how many of its last items, at least, told nothing new."""
+    def settle_page(self, page: Page, expected: Container[str]) -> int:
+        """Settle a page by itself; return how many of its last items, at least, told nothing new.
+
+        Of the jobs `expected`, by their ARNs, nothing is new.
+        """
         unchanged = self.counts.jobs_unchanged
         batch = Batch()
         batch.add(page)
         self.listed += len(page.items)
-        keys = self._settle(batch)
-        if self.counts.jobs_unchanged - unchanged == len(keys):
-            return len(keys)
-        return sum(1 for _ in takewhile(lambda key: key is not None, reversed(keys)))
+        told = self._settle(batch)
+        if self.counts.jobs_unchanged - unchanged == len(page.items):
+            return len(page.items)
+        return len(page.items) - max(
+            (job.place for arn, job in told.jobs.items() if arn not in expected), default=0
+        )
 
     def believed(self) -> StagedJobs:
         """Return the older states that are believed, of jobs that were shown in no other."""

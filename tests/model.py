@@ -225,9 +225,8 @@ class _Run:
 
     def _change(self, stored: Record, item: Version) -> Transition:
         earliest = stored.status_since + TICK
-        # What AWS did before a job was gone does not tell when it was listed again.
-        known = max(stored.version.update_time, stored.status_since if stored.status == NOT_LISTED else EARLIEST)
-        if item.update_time <= known:
+        # No time of AWS tells when a job was listed again.
+        if stored.status == NOT_LISTED or item.update_time <= stored.version.update_time:
             moment, basis = max(self.now, earliest), "observed"
         elif item.update_time > self.now + AHEAD:
             moment, basis = max(self.now, earliest), "clamped"

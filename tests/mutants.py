@@ -74,9 +74,16 @@ MUTANTS = [
     Mutant(
         "an updateTime that did not move is the moment of a change",
         "reconcile.py",
-        "staged.update_time > func.greatest(stored.c.update_time, absent_from)",
-        "staged.update_time >= func.greatest(stored.c.update_time, absent_from)",
+        "stored.c.status != NOT_LISTED, staged.update_time > stored.c.update_time",
+        "stored.c.status != NOT_LISTED, staged.update_time >= stored.c.update_time",
         ("test_history.py::test_a_change_without_a_moved_update_time_is_stored_as_observed",),
+    ),
+    Mutant(
+        "AWS's time tells when a job was listed again",
+        "reconcile.py",
+        "and_(stored.c.status != NOT_LISTED, staged.update_time > stored.c.update_time)",
+        "staged.update_time > stored.c.update_time",
+        ("test_absence.py::test_a_job_that_comes_back_changed_has_one_transition_to_its_new_status_dated_by_us",),
     ),
     Mutant(
         "a clock of AWS that runs ahead is believed",
@@ -561,9 +568,9 @@ MUTANTS = [
     Mutant(
         "a batch is looked up before the one before is stored",
         "settling.py",
-        "        self._store(self.decoder.decode(batch, digests, stored))\n",
+        "        self._store(told)\n",
         """
-        late, self.late = getattr(self, "late", None), self.decoder.decode(batch, digests, stored)
+        late, self.late = getattr(self, "late", None), told
         if late:
             self._store(late)
         if not batch.items:

@@ -220,6 +220,21 @@ def test_it_reads_on_where_news_stands_among_the_last_fifty_of_a_page(
     assert stored(etl, edited)["name"] == "renamed"
 
 
+def test_an_open_job_that_has_changed_is_expected_and_ends_the_sweep_all_the_same(
+    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    add_old(world, membership, 400)
+    running = world.jobs(membership)[-90]
+    world.set_status(running, "CANCEL_PENDING")
+    etl = make_etl(aws={"max_concurrency": 1}, sync=QUICKLY)
+    assert etl.sync().kind == "full"
+    world.set_status(running, "INACTIVE")
+    world.create_job(membership, status="ACTIVE")
+    assert asked(endpoint, etl.sync) == (1, 0)
+    assert stored(etl, running)["status"] == "INACTIVE"
+    assert known(etl) == all_jobs(world, membership)
+
+
 def test_items_that_are_written_otherwise_and_tell_the_same_are_no_news(
     etl: Etl, world: World, membership: Membership, endpoint: Endpoint
 ) -> None:
@@ -254,6 +269,17 @@ def test_open_jobs_deep_in_the_list_are_asked_for_only_where_that_is_cheaper(
     etl = make_etl(aws=AWS, sync=QUICKLY)
     assert etl.sync().kind == "full"
     assert asked(endpoint, etl.sync) == requests
+
+
+def test_open_jobs_that_were_created_at_one_moment_are_looked_for_where_the_last_of_them_may_stand(
+    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint
+) -> None:
+    now = real_time()
+    for _ in range(25):
+        world.create_job(membership, create_time=now)
+    etl = make_etl(aws=AWS, sync=QUICKLY)
+    assert etl.sync().kind == "full"
+    assert asked(endpoint, etl.sync) == (3, 0)
 
 
 def test_what_get_tells_is_stored_with_its_window_and_the_next_full_listing_writes_its_digest_once(
@@ -591,7 +617,7 @@ def test_a_filtered_listing_minds_the_open_jobs_of_its_own_scope(
     assert filtered.sync().kind == "full"
     for job in (stranger, own):
         world.set_status(job, "CREATE_IN_PROGRESS")
-    assert asked(endpoint, filtered.sync) == (2, 0)
+    assert asked(endpoint, filtered.sync) == (1, 0)
     assert (stored(filtered, own)["status"], stored(filtered, stranger)["status"]) == (
         "CREATE_IN_PROGRESS",
         "CREATE_PENDING",
