@@ -80,10 +80,13 @@ def _quick_ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def make_daemon_etl(make_etl: MakeEtl) -> MakeEtl:
-    """Make a product whose daemon listens wherever there is room."""
+    """Make a product whose daemon listens where there is room, and syncs each membership once while a test runs.
+
+    Each has a place of its own within the interval: one of an hour may come in the next seconds.
+    """
 
     def make(**sections: Any) -> Etl:
-        sections.setdefault("schedule", {"every": "1h"})
+        sections.setdefault("schedule", {"every": "300d"})
         return make_etl(daemon={"listen": "127.0.0.1:0"}, **sections)
 
     return make

@@ -153,7 +153,7 @@ def worker(etl: Etl, folder: Path, program: str = SYNC) -> Iterator[subprocess.P
     file.write_text(
         f"database.url = {json.dumps(settings.database.address())}\n"
         f'aws = {{ endpoint_url = "{settings.aws.endpoint_url}", page_size = {settings.aws.page_size} }}\n'
-        f'sync = {{ lease = "{settings.sync.lease.seconds}s", absence_grace = "0s" }}\n'
+        f'sync = {{ lease = "{settings.sync.lease.seconds}s", absence_grace = "0s", full_every = "0s" }}\n'
         f'membership = [{{ id = "{entry.id}", region = "{entry.region}" }}]\n'
     )
     argv = [sys.executable, "-c", program, "sync", "--config", str(file)]
