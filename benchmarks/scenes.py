@@ -45,8 +45,8 @@ class Poll(NamedTuple):
 # The first finds the jobs open that were so from the start, some of them deep in the listing.
 POLLS = (
     Poll("quick: 20 changed, 2 of 5 open jobs deep", 3),
-    Poll("quick: 20 changed", 3),
-    Poll("quick: 60 changed, 30 created between two pages", 4, changed=60, created=30),
+    Poll("quick: 20 changed", 1),
+    Poll("quick: 60 changed, 30 created between two pages", 2, changed=60, created=30),
 )
 
 

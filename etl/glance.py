@@ -37,10 +37,10 @@ class Glance:
         for page in self._reading.one_by_one():
             start = len(self._settling.shown)
             known_in_a_row = self._settling.settle_page(page, were_open)
-            is_enough = known_in_a_row >= min(quick.KNOWN_IN_A_ROW, len(page.items))
             # What newer jobs have pushed down from the page before is known by now, and tells nothing.
             shown = set(self._settling.shown[start:]) - seen
             seen |= shown
+            is_enough = min(known_in_a_row, len(shown)) >= min(quick.KNOWN_IN_A_ROW, len(page.items))
             for key in shown:
                 unseen.pop(key, None)
             if not self.is_in_order():

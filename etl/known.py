@@ -3,14 +3,14 @@
 The caller owns the transaction: nothing here opens, commits or caches one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, literal, literal_column, select, text
+from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from etl.jobs import OPEN_STATUSES
+from etl.jobs import NOT_LISTED, OPEN_STATUSES
 from etl.leases import Run
 from etl.plan import Share
 from etl.quick import OpenJob
@@ -93,21 +93,23 @@ def _are_in(run: Run, scope: Scope, job: ReadOnlyColumnCollection[str, Any]) -> 
         yield job.trained_model_version_identifier == scope.model_version
 
 
-def places(connection: Connection, run: Run, scope: Scope, job_keys: Iterable[int], most: int) -> list[int]:
+def places(connection: Connection, run: Run, scope: Scope, job_keys: Collection[int], most: int) -> list[int]:
     """Return where these jobs stand in a listing that comes newest first, counted from 0; `most` is far enough.
 
     Of jobs that were created at one moment each may be the last.
     """
-    job, newer = inference_job.c, inference_job.alias("newer").c
-    so_far = (
-        select(literal_column("1"))
-        .where(*_are_in(run, scope, newer), newer.create_time >= job.create_time)
-        .limit(most + 1)
-        .correlate(inference_job)
-        .subquery()
+    job = inference_job.c
+    head = (
+        select(job.job_key, job.create_time)
+        .where(*_are_in(run, scope, job), job.status != NOT_LISTED)
+        .order_by(job.create_time.desc())
+        .limit(most)
+        .subquery("head")
     )
-    number = select(func.count()).select_from(so_far).scalar_subquery()
-    return list(connection.scalars(select(number - 1).where(job.job_key.in_(list(job_keys)))))
+    place = func.count().over(order_by=head.c.create_time.desc()) - 1
+    placed = select(head.c.job_key, place.label("place")).subquery("placed")
+    found = connection.scalars(select(placed.c.place).where(placed.c.job_key.in_(job_keys))).all()
+    return [*found, *[most] * (len(job_keys) - len(found))]
 
 
 def is_any_left_out(connection: Connection, run: Run, scope: Scope, shown: Iterable[int]) -> bool:

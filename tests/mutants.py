@@ -702,6 +702,13 @@ MUTANTS = [
         ("test_quick.py::test_it_reads_on_while_pages_tell_anything_new",),
     ),
     Mutant(
+        "what newer jobs have pushed down counts among the fifty",
+        "glance.py",
+        "min(known_in_a_row, len(shown)) >= min(",
+        "known_in_a_row >= min(",
+        ("test_quick.py::test_what_newer_jobs_push_to_the_next_page_is_not_counted_among_the_fifty",),
+    ),
+    Mutant(
         "a few known jobs at the end of a page end the glance",
         "quick.py",
         "KNOWN_IN_A_ROW = 50",

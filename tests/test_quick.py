@@ -244,6 +244,23 @@ def test_items_that_are_written_otherwise_and_tell_the_same_are_no_news(
     assert asked(endpoint, etl.sync) == (1, 0)
 
 
+@pytest.mark.parametrize(("pushed", "pages"), [(50, 2), (51, 3)])
+def test_what_newer_jobs_push_to_the_next_page_is_not_counted_among_the_fifty(
+    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint, pushed: int, pages: int
+) -> None:
+    add_old(world, membership, 400)
+    etl = make_etl(aws={"max_concurrency": 1}, sync=QUICKLY)
+    assert etl.sync().kind == "full"
+
+    def create(number: int) -> None:
+        for _ in range(number):
+            world.create_job(membership, status="ACTIVE")
+
+    create(100)
+    before_page(endpoint, 2, lambda: create(pushed))
+    assert asked(endpoint, etl.sync) == (pages, 0)
+
+
 @pytest.mark.parametrize(
     ("places", "requests"),
     [
