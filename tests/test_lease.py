@@ -461,7 +461,8 @@ def test_no_transaction_is_open_while_aws_is_being_asked(
     etl.sync()
     etl.sync()
     listing, getting = "ListTrainedModelInferenceJobs", "GetTrainedModelInferenceJob"
-    assert seen == [(listing, "idle")] * 10 + [(getting, "idle")]
+    assert set(seen) == {(listing, "idle"), (getting, "idle")}
+    assert len(seen) >= 11  # or more: a session that has just ended is still seen for a moment
 
 
 def test_the_server_compiles_nothing_of_a_run_and_whatever_it_likes_for_others(
