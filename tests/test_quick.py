@@ -83,6 +83,16 @@ def etl(make_etl: MakeEtl, membership: Membership, endpoint: Endpoint) -> Etl:
     return etl
 
 
+@pytest.fixture
+def paged_by_hundreds(make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint) -> Etl:
+    """The product with pages as large as AWS gives them, once it has listed five."""
+    assert endpoint
+    add_old(world, membership, 500 - OLD)
+    etl = make_etl(aws={"max_concurrency": 1}, sync=QUICKLY)
+    assert kinds(etl.sync()) == ("complete", "full")
+    return etl
+
+
 def add_old(world: World, membership: Membership, number: int) -> list[Job]:
     first = real_time() - timedelta(hours=1) - number * MINUTE
     born = [first + nth * MINUTE for nth in range(number)]
@@ -197,42 +207,34 @@ def test_it_reads_on_while_pages_tell_anything_new(
 
 @pytest.mark.parametrize(("born", "pages"), [(50, 1), (51, 2)])
 def test_fifty_known_jobs_at_the_end_of_a_page_are_enough(
-    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint, born: int, pages: int
+    paged_by_hundreds: Etl, world: World, membership: Membership, endpoint: Endpoint, born: int, pages: int
 ) -> None:
-    add_old(world, membership, 400)
-    etl = make_etl(aws={"max_concurrency": 1}, sync=QUICKLY)
-    assert etl.sync().kind == "full"
     for _ in range(born):
         world.create_job(membership, status="ACTIVE")
-    assert asked(endpoint, etl.sync) == (pages, 0)
-    assert known(etl) == all_jobs(world, membership)
+    assert asked(endpoint, paged_by_hundreds.sync) == (pages, 0)
+    assert known(paged_by_hundreds) == all_jobs(world, membership)
 
 
 def test_it_reads_on_where_news_stands_among_the_last_fifty_of_a_page(
-    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint
+    paged_by_hundreds: Etl, world: World, membership: Membership, endpoint: Endpoint
 ) -> None:
-    add_old(world, membership, 400)
-    etl = make_etl(aws={"max_concurrency": 1}, sync=QUICKLY)
-    assert etl.sync().kind == "full"
     edited = world.jobs(membership)[-60]
     world.edit(edited, name="renamed")
-    assert asked(endpoint, etl.sync) == (2, 0)
-    assert stored(etl, edited)["name"] == "renamed"
+    assert asked(endpoint, paged_by_hundreds.sync) == (2, 0)
+    assert stored(paged_by_hundreds, edited)["name"] == "renamed"
 
 
 def test_an_open_job_that_has_changed_is_expected_and_ends_the_sweep_all_the_same(
-    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint
+    paged_by_hundreds: Etl, world: World, membership: Membership, endpoint: Endpoint
 ) -> None:
-    add_old(world, membership, 400)
     running = world.jobs(membership)[-90]
     world.set_status(running, "CANCEL_PENDING")
-    etl = make_etl(aws={"max_concurrency": 1}, sync=QUICKLY)
-    assert etl.sync().kind == "full"
+    assert kinds(sync_full(paged_by_hundreds)) == ("complete", "full")
     world.set_status(running, "INACTIVE")
     world.create_job(membership, status="ACTIVE")
-    assert asked(endpoint, etl.sync) == (1, 0)
-    assert stored(etl, running)["status"] == "INACTIVE"
-    assert known(etl) == all_jobs(world, membership)
+    assert asked(endpoint, paged_by_hundreds.sync) == (1, 0)
+    assert stored(paged_by_hundreds, running)["status"] == "INACTIVE"
+    assert known(paged_by_hundreds) == all_jobs(world, membership)
 
 
 def test_items_that_are_written_otherwise_and_tell_the_same_are_no_news(
@@ -246,11 +248,8 @@ def test_items_that_are_written_otherwise_and_tell_the_same_are_no_news(
 
 @pytest.mark.parametrize(("pushed", "pages"), [(50, 2), (51, 3)])
 def test_what_newer_jobs_push_to_the_next_page_is_not_counted_among_the_fifty(
-    make_etl: MakeEtl, world: World, membership: Membership, endpoint: Endpoint, pushed: int, pages: int
+    paged_by_hundreds: Etl, world: World, membership: Membership, endpoint: Endpoint, pushed: int, pages: int
 ) -> None:
-    add_old(world, membership, 400)
-    etl = make_etl(aws={"max_concurrency": 1}, sync=QUICKLY)
-    assert etl.sync().kind == "full"
 
     def create(number: int) -> None:
         for _ in range(number):
@@ -258,7 +257,7 @@ def test_what_newer_jobs_push_to_the_next_page_is_not_counted_among_the_fifty(
 
     create(100)
     before_page(endpoint, 2, lambda: create(pushed))
-    assert asked(endpoint, etl.sync) == (pages, 0)
+    assert asked(endpoint, paged_by_hundreds.sync) == (pages, 0)
 
 
 @pytest.mark.parametrize(
