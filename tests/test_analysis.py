@@ -507,6 +507,12 @@ def test_the_jobs_of_a_model_are_found_by_its_index(here: Here) -> None:
     assert "ix_inference_job_model" in "\n".join(plan)
 
 
+def test_weeks_are_counted_by_bytes_whatever_the_language_of_the_database(here: Here) -> None:
+    with here.stage.connection.begin():
+        plan = here.stage.connection.scalars(text("EXPLAIN SELECT * FROM cleanrooms_etl.uncounted_week")).all()
+    assert 'trained_model_arn)::text) COLLATE "C"' in "\n".join(plan)
+
+
 def test_hours_and_weeks_are_shown_without_gaps_since_years_ago(here: Here) -> None:
     world, began = here.stage.world, model.week_of(real_time()) - 120 * 7 * DAY
     for weeks in (0, 1, 2, 40, 80, 119):
