@@ -18,12 +18,10 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.client import BaseClient
 from botocore.config import Config as ClientConfig
 from botocore.credentials import CredentialResolver, Credentials
-from botocore.exceptions import NoCredentialsError
 
-from etl import pace, wire
+from etl import pace, roles, sessions, wire
 from etl.config import Aws, Membership
 from etl.roles import AssumedRole, Role
-from etl.sessions import new_session
 
 _SERVICE = "cleanroomsml"
 _REQUESTS = 5  # in all, for one page: the first and four retries
@@ -132,21 +130,30 @@ def _is_throttle(parsed_response: dict[str, Any] | None) -> bool:
     return status == HTTPStatus.TOO_MANY_REQUESTS or code.startswith("Throttl")
 
 
-_clients: dict[tuple[object, ...], BaseClient] = {}
-_clients_lock = threading.Lock()  # making a client is not thread-safe, using one is
+@dataclass
+class _Place:
+    """Where a client is, once it is made. Its lock is its own: nothing ends a `credential_process` that hangs."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    client: BaseClient | None = None
 
 
-def _client_key(aws: Aws, membership: Membership) -> tuple[object, ...]:
+_places: dict[tuple[object, ...], _Place] = {}
+_places_lock = threading.Lock()
+
+
+def _key(aws: Aws, membership: Membership) -> tuple[object, ...]:
     return aws, membership.region, membership.role_arn, membership.external_id
 
 
 def client(aws: Aws, membership: Membership) -> BaseClient:
     """Return the one client of this role and region, shared by all threads."""
-    key = _client_key(aws, membership)
-    with _clients_lock:
-        if key not in _clients:
-            _clients[key] = _new_client(aws, membership)
-        return _clients[key]
+    with _places_lock:
+        place = _places.setdefault(_key(aws, membership), _Place())
+    with place.lock:
+        if place.client is None:
+            place.client = _new_client(aws, membership)
+        return place.client
 
 
 def forget(aws: Aws, membership: Membership, used: BaseClient) -> None:
@@ -154,21 +161,38 @@ def forget(aws: Aws, membership: Membership, used: BaseClient) -> None:
 
     Of the threads that share a client the first one does it: the others find its successor.
     """
-    key = _client_key(aws, membership)
-    with _clients_lock:
-        if _clients.get(key) is used:
-            del _clients[key]
+    with _places_lock:
+        place = _places.get(_key(aws, membership))
+        if place and place.client is used:
+            del _places[_key(aws, membership)]
+
+
+def leave(aws: Aws, membership: Membership) -> None:
+    """Leave behind what may hang, be it in the look for credentials: the next call begins anew."""
+    with _places_lock:
+        _places.pop(_key(aws, membership), None)
+    if membership.role_arn:
+        roles.forget_refusals(_role(aws, membership, membership.role_arn))
+
+
+def forget_all() -> None:
+    """Begin anew with all, whatever was refused: somebody says that something was mended."""
+    with _places_lock:
+        _places.clear()
+    roles.forget_refusals()
+
+
+def _role(aws: Aws, membership: Membership, arn: str) -> Role:
+    return Role(arn, membership.external_id, aws.sts_url)
 
 
 def _new_client(aws: Aws, membership: Membership) -> BaseClient:
-    session = new_session(membership.region)
+    session = sessions.new_session(membership.region)
     if membership.role_arn:
-        role = Role(membership.role_arn, membership.external_id, aws.sts_url)
-        provider = AssumedRole(role, membership.region, new_session, _client_config(aws))
+        role = _role(aws, membership, membership.role_arn)
+        provider = AssumedRole(role, membership.region, sessions.new_session, _client_config(aws))
         session.register_component("credential_provider", CredentialResolver([provider]))
-    credentials = session.get_credentials()
-    if credentials is None:
-        raise NoCredentialsError  # a client without any would be kept, and never look for them again
+    credentials = sessions.credentials(session)  # a client without any would never look for them again
     made: BaseClient = boto3.Session(botocore_session=session).client(
         _SERVICE,
         region_name=membership.region,

@@ -15,7 +15,7 @@ from typing import Self
 from apscheduler.schedulers.background import BackgroundScheduler
 from structlog.typing import FilteringBoundLogger
 
-from etl import pace, roles
+from etl import clients, pace
 from etl.agenda import Agenda
 from etl.config import Config, ConfigError, Membership
 from etl.database import DatabaseError
@@ -131,12 +131,18 @@ class Daemon:
 
     def look(self) -> None:
         """Look what is due, and begin it."""
+        self._looking_since = time.monotonic()
+        try:
+            self._look()
+        finally:
+            self._looking_since = None
+
+    def _look(self) -> None:
         reloaded, self._reloaded = self._reloaded, None
         if reloaded:
             self._take_over(reloaded)
         if not self._trouble.may_try() or self._is_stopping.is_set():
             return
-        self._looking_since = time.monotonic()
         try:
             busy = [*self._workers.busy_with, *self._faulty()]
             due = self._agenda.due(busy, _DUE_AT_ONCE)
@@ -151,8 +157,6 @@ class Daemon:
                 self._trouble.passed(in_a_sync=True)
             self._begin(due)
             self._show()
-        finally:
-            self._looking_since = None
         self._metrics.database_up(is_up=self._trouble.reason is None)
 
     def _show(self) -> None:
@@ -168,7 +172,7 @@ class Daemon:
         self._agenda.close()
         self._workers.take_no_more()
         self._config, self._agenda = config, Agenda(config)
-        roles.forget_refusals()
+        clients.forget_all()
 
     def _begin(self, due: Sequence[Membership]) -> None:
         # While there is trouble, one that tries is enough.

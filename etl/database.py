@@ -75,8 +75,6 @@ def connect(url: str) -> Connection:
     """Open a connection; raises `DatabaseError` where the server does not let us in."""
     try:
         connection = engine(url).connect()
-    except tokens.TokenError as error:
-        raise DatabaseError(str(error)) from error
     except DBAPIError as error:
         tokens.forget_credentials()
         raise DatabaseError(f"cannot reach the database {shown(url)}: {reason(error)}") from error

@@ -39,6 +39,7 @@ _ARN = re.compile(
     r"(?:membership/(?P<membership>[-0-9a-f]{36})/)?trained-model-inference-job/[-a-zA-Z0-9_/.]+"
 )
 _ARN_LIMIT = 2048
+_MODEL_LIMIT = 2400  # bytes of a model's ARN and version together: those are a part of an index key, too
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # Postgres text holds neither NUL nor half a surrogate pair
 
 _Time = str | float  # ISO 8601, or epoch seconds: as botocore reads them
@@ -143,6 +144,7 @@ def decode(item: bytes, membership_id: str, latest: datetime) -> Decoded:
     """
     summary, extra, replaced = _read(item)
     _check_owner(summary, membership_id)
+    _check_model(summary)
     if summary.status == NOT_LISTED:
         raise BadItemError(f"status is a word of our own: {NOT_LISTED}")
     job = Job(
@@ -235,6 +237,15 @@ def _check_owner(summary: _Summary, membership_id: str) -> None:
     ):
         if owner != membership_id:
             raise BadItemError(f"{field} names another membership: {owner[:40]!r}")
+
+
+def _check_model(summary: _Summary) -> None:
+    named = summary.trained_model_arn + (summary.trained_model_version_identifier or "")
+    if len(named.encode()) > _MODEL_LIMIT:
+        raise BadItemError(
+            f"trainedModelArn and trainedModelVersionIdentifier have more than {_MODEL_LIMIT:,} bytes together:"
+            f" {named[:200]!r}"
+        )
 
 
 def _instant(field: str, value: str | float, latest: datetime) -> datetime:

@@ -13,11 +13,11 @@ from botocore.credentials import (
     CredentialProvider,
     DeferredRefreshableCredentials,
 )
-from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
-from etl import backoff
+from etl import backoff, sessions
 
 _UNREADABLE = "came an answer that cannot be read; look for a proxy that answers in its place"
 
@@ -57,11 +57,6 @@ class Refusal:
             self._failures = 0
             return credentials
 
-    def forget(self) -> None:
-        """Ask again at the next need."""
-        with self._lock:
-            self._error = None
-
     def _remember(self, error: BotoCoreError | ClientError) -> None:
         self._failures += 1
         self._over_at = self._monotonic() + backoff.delay(_class_of(error), self._failures).total_seconds()
@@ -85,19 +80,21 @@ class Refusals:
         with self._lock:
             return self._of.setdefault(role, Refusal(self._monotonic))
 
-    def forget(self) -> None:
-        """Let every role be asked for again at once."""
+    def forget(self, role: Role | None = None) -> None:
+        """Let a role, or each, be asked for again at once; who hangs while he asks goes on by himself."""
         with self._lock:
-            for refusal in self._of.values():
-                refusal.forget()
+            if role is None:
+                self._of.clear()
+            else:
+                self._of.pop(role, None)
 
 
 _refusals = Refusals()
 
 
-def forget_refusals() -> None:
-    """Ask STS again at once for roles that it refused: somebody says that something was mended."""
-    _refusals.forget()
+def forget_refusals(role: Role | None = None) -> None:
+    """Ask STS again at once for a role that it refused, or for all of them."""
+    _refusals.forget(role)
 
 
 class AssumedRole(CredentialProvider):
@@ -118,12 +115,14 @@ class AssumedRole(CredentialProvider):
         self._region = region
         self._new_session = new_session
         self._config = config
-        self._refusal = refusals.of(role)
+        self._refusals = refusals
 
     def load(self) -> DeferredRefreshableCredentials:
         """Return credentials that call STS when they are first needed."""
-        renew = partial(self._refusal.unless_refused, self._assume)
-        return DeferredRefreshableCredentials(refresh_using=renew, method=self.METHOD)
+        return DeferredRefreshableCredentials(refresh_using=self._renewed, method=self.METHOD)
+
+    def _renewed(self) -> Metadata:
+        return self._refusals.of(self._role).unless_refused(self._assume)
 
     def _assume(self) -> Metadata:
         """Ask STS for credentials; whatever else may go wrong there, raises `BotoCoreError` or `ClientError`."""
@@ -133,6 +132,10 @@ class AssumedRole(CredentialProvider):
         except ClientError as error:
             if error.response.get("Error", {}).get("Code"):
                 raise
+        except BotoCoreError:
+            raise
+        except OSError as error:  # a file that our own credentials are renewed from is not there any more
+            raise CredentialRetrievalError(provider="our own", error_msg=str(error)) from None
         except (ResponseParserError, LookupError, AttributeError):
             pass  # botocore's, of what is no XML, or not STS's
         # Outside: an error that tells a part of the answer may tell a part of the credentials.
@@ -141,9 +144,7 @@ class AssumedRole(CredentialProvider):
     def _fetcher(self) -> AssumeRoleCredentialFetcher:
         """Return who asks with our own credentials as they are now: those in a file are replaced while we run."""
         session = self._new_session(self._region)
-        ours = session.get_credentials()
-        if ours is None:
-            raise NoCredentialsError
+        ours = sessions.credentials(session)
         create_client = partial(
             session.create_client,
             region_name=self._region,

@@ -3,6 +3,8 @@
 from functools import cache
 
 import botocore.session
+from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCredentialsError
 from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
@@ -18,6 +20,19 @@ def new_session(region: str) -> Session:
     session.set_config_variable("ignore_configured_endpoint_urls", True)
     session.register_component("data_loader", _models(session.get_config_variable("data_path")))
     return session
+
+
+def credentials(session: Session) -> Credentials:
+    """Find credentials; raises `BotoCoreError`, also where botocore stumbles over what it finds."""
+    try:
+        found: Credentials | None = session.get_credentials()
+    except BotoCoreError:
+        raise
+    except (OSError, AttributeError) as error:  # a file or a program that is not there, what is no JSON object
+        raise CredentialRetrievalError(provider="our own", error_msg=str(error)) from None
+    if found is None:
+        raise NoCredentialsError
+    return found
 
 
 @cache

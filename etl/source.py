@@ -11,6 +11,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any, Literal
 
+from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from etl import clients, wire
@@ -83,8 +84,12 @@ class Listing:
         self._slot = clients.Slot(self.aws)
 
     def leave(self) -> None:
-        """Leave behind the request that is under way: it no longer counts among those that are."""
+        """Leave behind the request that is under way: it no longer counts among those that are.
+
+        It may hang in the look for credentials, which then is begun anew.
+        """
         self._slot.leave()
+        clients.leave(self.aws, self.membership)
 
     def pages(self) -> Iterator[list[bytes]]:
         """Yield each page's raw items until AWS says that there are no more; raises `SourceError`.
@@ -189,33 +194,40 @@ class Listing:
         try:
             with clients.counted(self.calls):
                 client = clients.client(self.aws, self.membership)
-                with self._slot:
-                    response: dict[str, Any] = getattr(client, method)(**request)
-            return wire.taken(response)
-        except ClientError as error:
-            refusal = self._refusal(error, request.get("nextToken"))
-            if refusal.cure == "refresh":
-                clients.forget(self.aws, self.membership, client)
-            raise refusal from error
+                return self._asked(client, method, request)
         except NoCredentialsError as error:
             raise SourceError(type(error).__name__, _NO_CREDENTIALS) from error
-        except (BotoCoreError, ValueError) as error:  # ValueError: botocore's, of an endpoint's URL
+        # ValueError: botocore's, of an endpoint's URL. OSError: of a file that credentials are renewed from.
+        except (BotoCoreError, ClientError, ValueError, OSError) as error:
             raise SourceError(type(error).__name__, _QUERY.sub("", str(error))) from error
         except RuntimeError as error:  # botocore's, of credentials that were expired when they came
             raise SourceError("ExpiredCredentials", f"is this machine's clock right? {error}") from error
         except wire.DamagedError as error:
             raise SourceError("DamagedPage", f"what AWS answers cannot be read: {error}") from error
 
-    def _refusal(self, error: ClientError, next_token: str | None) -> SourceError:
+    def _asked(self, client: BaseClient, method: str, request: dict[str, Any]) -> Any:
+        try:
+            with self._slot:
+                response: dict[str, Any] = getattr(client, method)(**request)
+        except ClientError as error:
+            refusal = self._refusal(error, request.get("nextToken"), client.meta.partition)
+            if refusal.cure == "refresh":
+                clients.forget(self.aws, self.membership, client)
+            raise refusal from error
+        return wire.taken(response)
+
+    def _refusal(self, error: ClientError, next_token: str | None, partition: str) -> SourceError:
         code = error.response["Error"]["Code"]
         message = str(error.response["Error"].get("Message", ""))
         for token in (self.calls.token, next_token or ""):
             if len(token) >= _SHORTEST_TOKEN:
                 message = message.replace(token, "***")
-        if error.operation_name == "AssumeRole":
+        if error.operation_name == "AssumeRole" and self.membership.role_arn:
             return SourceError(code, self._not_assumed(code, message))
+        if error.operation_name not in wire.OPERATIONS:
+            return SourceError(code, f"our own credentials are not to be had ({error.operation_name}): {message}")
         if code in _DENIED:
-            return SourceError(code, self._missing_permission(error.operation_name, message))
+            return SourceError(code, self._missing_permission(error.operation_name, message, partition))
         if code in _EXPIRED:
             return SourceError(code, message, cure="refresh")
         is_refused = next_token is not None and code == "ValidationException"
@@ -231,10 +243,9 @@ class Listing:
             f" (AWS: {message})"
         )
 
-    def _missing_permission(self, operation: str, message: str) -> str:
+    def _missing_permission(self, operation: str, message: str, partition: str) -> str:
         """Name what AWS does not: the second permission that every call with a membership needs."""
         who = self.membership.role_arn or "the default credentials"
-        partition = clients.client(self.aws, self.membership).meta.partition
         region, name = self.membership.region, self.membership.id
         return (
             f"{who} may not call {operation} for membership {name}; allow cleanrooms-ml:{operation} on *"

@@ -63,18 +63,23 @@ def token(address: "URL", region: str) -> str:
 
     try:
         signed: str = _client(region).generate_db_auth_token(address.host, address.port or 5432, address.username)
-    except (BotoCoreError, ClientError, RuntimeError, ValueError) as error:  # RuntimeError: they come expired
+    # RuntimeError: they come expired. OSError: a file that they are renewed from is not there.
+    except (BotoCoreError, ClientError, RuntimeError, ValueError, OSError) as error:
         raise TokenError(f"no IAM token for the database: {error}") from None
     return signed
 
 
 def use(engine: "Engine", region: str) -> None:
     """Let each new connection of an engine log in with a token of its own."""
+    from psycopg import OperationalError
     from sqlalchemy import event
 
     @event.listens_for(engine, "do_connect")
     def _(_dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
-        options["password"] = token(engine.url, region)
+        try:
+            options["password"] = token(engine.url, region)
+        except TokenError as error:  # as if the database had refused us: who has lost a connection tries again
+            raise OperationalError(str(error)) from None
 
 
 def forget_credentials() -> None:

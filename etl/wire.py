@@ -157,6 +157,9 @@ _READERS: dict[str, Callable[[bytes], object]] = {
     "ListTrainedModelVersions": _models,
 }
 
+OPERATIONS = frozenset(_READERS)
+"""What AWS is asked."""
+
 
 def read_on(client: BaseClient, service: str) -> None:
     """Let the client's answers be read here; `taken` then returns what was read."""

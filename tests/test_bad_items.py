@@ -2,6 +2,8 @@
 
 import json
 from datetime import timedelta
+from random import Random
+from string import ascii_letters
 from typing import Any
 
 from conftest import NOON, Etl
@@ -41,6 +43,8 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     "no output": ({"outputConfiguration": ABSENT}, "outputConfiguration"),
     "no members": ({"outputConfiguration": {}}, "members"),
     "a member without account": ({"outputConfiguration": {"members": [{}]}}, "accountId"),
+    "a long model": ({"trainedModelArn": "a" * 2_401}, "trainedModelArn"),
+    "a long version": ({"trainedModelVersionIdentifier": "\u72b6" * 801}, "trainedModelVersionIdentifier"),
     "deep nesting": ({"deep": json.loads("[" * 200 + "]" * 200)}, "deep"),
 }
 NO_OBJECTS = [b"null", b"3", b'"job"', b"[]", b"true"]
@@ -79,6 +83,17 @@ def test_each_kind_of_malformed_item_is_set_aside_with_a_reason_that_names_the_f
     newest_first = zip(run["rejections"], reversed(MALFORMED.items()), strict=True)
     for rejection, (kind, (_, field)) in newest_first:
         assert field in rejection["reason"], kind
+
+
+def test_the_longest_model_and_version_that_are_taken_can_be_counted(
+    etl: Etl, world: World, membership: Membership
+) -> None:
+    # Of what repeats itself Postgres makes a shorter key.
+    random = Random(7)  # noqa: S311 - seeded on purpose
+    arn, version = ("".join(random.choices(ascii_letters, k=length)) for length in (2_048, 352))
+    malformed(world, membership, {"trainedModelArn": arn, "trainedModelVersionIdentifier": version})
+    assert etl.sync().outcome == "complete"
+    assert [row["trained_model_arn"] for row in etl.query("SELECT * FROM cleanrooms.model_reliability")] == [arn]
 
 
 def test_what_is_no_object_is_set_aside(etl: Etl, world: World, membership: Membership) -> None:

@@ -407,6 +407,15 @@ def test_without_credentials_each_membership_fails_with_the_reason(cli: Cli, mem
     assert complaint.startswith(f"etl: {membership.id}: NoCredentialsError: ")
 
 
+def test_what_a_terminal_of_old_cannot_show_is_told_all_the_same(
+    cli: Cli, world: World, membership: Membership
+) -> None:
+    world.create_job(membership, status="STATUS_\u72b6")
+    said = cli.run("sync", "--text", PYTHONIOENCODING="latin-1")
+    assert (said.code, said.err) == (0, "")
+    assert "STATUS_\\u72b6" in said.out
+
+
 def test_a_membership_that_another_worker_is_syncing_is_in_good_hands(long: Cli, endpoint: Endpoint) -> None:
     hold = threading.Event()
     At(endpoint, 2, lambda: hold.wait(60))

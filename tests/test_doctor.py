@@ -13,6 +13,7 @@ from typing import Any
 import botocore.retries.standard
 import psycopg
 import pytest
+from botocore.exceptions import ClientError
 from conftest import MINUTE, Etl, MakeEtl
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -26,7 +27,7 @@ from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
 from etl.demo.request import ASSUME_ROLE, CALLER, JOB, JOBS, MODELS, Request
 from etl.demo.world import World
-from etl.doctor import clocks, configuration, endpoints, examine, patience, policies, schema, server
+from etl.doctor import asking, clocks, configuration, endpoints, examine, patience, policies, schema, server
 from etl.doctor.findings import Finding
 from etl.local_postgres import throw_away
 
@@ -225,6 +226,12 @@ def test_plain_http_to_another_machine_is_warned_of(settings: dict[str, str], ke
     config = from_mapping({"aws": {**settings, "allow_plain_http": True}, "membership": [ENTRY]}, {})
     found = list(configuration.examine(config, Path("etl.toml"), {}))[1:]
     assert [(finding.subject, finding.verdict) for finding in found] == ([(key, "warn")] if key else [])
+
+
+def test_a_file_that_is_not_there_lets_nobody_read_a_password() -> None:
+    config = from_mapping({"membership": [ENTRY]}, {"ETL_Database_Url": WITH_PASSWORD})
+    (found,) = configuration.examine(config, Path("nowhere.toml"), {"ETL_Database_Url": WITH_PASSWORD})
+    assert found.verdict == "ok"
 
 
 ENTRY = {"id": "00000000-0000-4000-8000-000000000000", "region": "us-east-1"}
@@ -834,6 +841,25 @@ def test_a_profile_whose_keys_cannot_be_had_fails_once(
     found = aws_checks(doctor)
     assert verdicts(found) == [("credentials", "fail"), ("endpoint", "ok"), ("list", "warn")]
     assert found[0].said.startswith("Error when retrieving credentials from custom-process")
+
+
+@pytest.mark.parametrize("process", ["/nowhere/at-all", "echo []"])
+def test_a_process_that_gives_no_keys_fails_once(
+    process: str, doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "aws").write_text(f"[profile broken]\ncredential_process = {process}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    monkeypatch.setenv("AWS_PROFILE", "broken")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    found = aws_checks(doctor)
+    assert verdicts(found) == [("credentials", "fail"), ("endpoint", "ok"), ("list", "warn")]
+    assert found[0].said.startswith("Error when retrieving credentials from our own: ")
+
+
+def test_the_token_that_aws_quotes_is_not_shown() -> None:
+    quoted = "The string was 'x-amz-security-token:IQoJb3JpZ2lu'"
+    error = ClientError({"Error": {"Code": "SignatureDoesNotMatch", "Message": quoted}}, "GetCallerIdentity")
+    assert asking.line(error) == "SignatureDoesNotMatch: The string was 'x-amz-security-token:***'"
 
 
 def test_a_profile_whose_role_cannot_be_had_fails_once_and_aws_endpoint_url_sends_nobody_elsewhere_for_it(

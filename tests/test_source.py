@@ -9,6 +9,8 @@ from typing import Any
 
 import botocore.retries.standard
 import pytest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 from conftest import NOON, Etl, MakeEtl
 
 from etl import clients, source
@@ -371,6 +373,68 @@ def test_without_credentials_no_role_can_be_assumed_either(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     etl = make_etl(memberships=[entry(membership, role_arn=ROLE)])
     assert failure_of(etl)[0] == "NoCredentialsError"
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of profiles that holds our own credentials, and nothing else does."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    file = tmp_path / "config"
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    return file
+
+
+@pytest.mark.parametrize("role", [None, ROLE])
+@pytest.mark.parametrize(
+    "found",
+    [
+        "web_identity_token_file = /nowhere\nrole_arn = arn:aws:iam::111122223333:role/web",
+        "credential_process = /nowhere/at-all",
+        "credential_process = echo []",
+    ],
+)
+def test_credentials_that_cannot_be_read_are_a_failed_run(
+    role: str | None, found: str, own: Path, make_etl: MakeEtl, membership: Membership
+) -> None:
+    own.write_text(f"[default]\n{found}\n")
+    code, error = failure_of(make_etl(memberships=[entry(membership, **({"role_arn": role} if role else {}))]))
+    assert code in {"CredentialRetrievalError", "FileNotFoundError"}
+    assert "nowhere" in error or "our own" in error
+
+
+@pytest.mark.parametrize("role", [None, ROLE])
+def test_a_look_for_credentials_that_hangs_is_left_behind(
+    role: str | None, own: Path, make_etl: MakeEtl, membership: Membership, endpoint: Endpoint
+) -> None:
+    endpoint.add_role(ROLE)
+    memberships = [entry(membership, **({"role_arn": role} if role else {}))]
+    etl = make_etl(memberships=memberships, sync={"deadline": "1s"})
+    own.write_text("[default]\ncredential_process = sleep 20\n")
+    assert failure_of(etl)[0] == "NoProgress"
+    own.write_text("[default]\naws_access_key_id = AKIATESTS\naws_secret_access_key = worthless\n")
+    assert etl.sync().outcome == "complete"
+
+
+@pytest.mark.parametrize(
+    ("operation", "role"),
+    [("AssumeRoleWithWebIdentity", None), ("AssumeRoleWithWebIdentity", ROLE), ("AssumeRole", None)],
+)
+def test_who_is_refused_his_own_credentials_is_not_told_of_the_membership(
+    operation: str,
+    role: str | None,
+    own: Path,
+    make_etl: MakeEtl,
+    membership: Membership,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Not for you."}}, operation)
+
+    monkeypatch.setattr(Credentials, "get_frozen_credentials", refuse)
+    own.write_text("[default]\naws_access_key_id = AKIATESTS\naws_secret_access_key = worthless\n")
+    told = failure_of(make_etl(memberships=[entry(membership, **({"role_arn": role} if role else {}))]))
+    assert told == ("AccessDenied", f"our own credentials are not to be had ({operation}): Not for you.")
 
 
 def test_a_profile_that_does_not_exist_is_a_failed_run(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from botocore.credentials import Credentials
 from conftest import NOON
 from psycopg import sql
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from test_cli import Cli
 from tls import Front, front, roots
 
@@ -140,8 +141,25 @@ def test_who_is_refused_looks_for_credentials_again(address: str, monkeypatch: p
 def test_without_credentials_it_says_so_in_one_line(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(DatabaseError, match=r"^no IAM token for the database: Unable to locate credentials$"):
+    with pytest.raises(DatabaseError) as raised:
         database.connect(address)
+    assert str(raised.value).endswith("/etl: no IAM token for the database: Unable to locate credentials")
+
+
+def test_a_connection_that_is_lost_while_no_token_is_to_be_had_is_a_database_that_stays_away(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.connect(address) as connection:
+        connection.invalidate()
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        tokens.forget_credentials()
+        with pytest.raises(DBAPIError, match="no IAM token"):
+            connection.begin()
+        assert connection.invalidated
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "worthless")
+        tokens.forget_credentials()
+        with connection.begin():
+            assert connection.scalar(text("SELECT 1")) == 1
 
 
 def test_where_aws_endpoint_url_points_no_token_is_signed_for(

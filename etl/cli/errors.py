@@ -2,6 +2,7 @@
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,6 +38,10 @@ class Etl(click.Group):
             with Path(os.devnull).open("w") as nowhere:
                 # Python has none of a stream that was closed before it began.
                 sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+                if isinstance(
+                    sys.stdout, TextIOWrapper
+                ):  # AWS's words may hold what a terminal of old cannot show
+                    sys.stdout.reconfigure(errors="backslashreplace")
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # click's own: --help, a wrong option, Ctrl-C

@@ -7,11 +7,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from etl.doctor.patience import PATIENCE, SilenceError
+from etl.masking import masked
 
 # botocore's and ours, of what is no answer of AWS
 _UNREADABLE = (ResponseParserError, LookupError, AttributeError)
-# RuntimeError and ValueError are botocore's too: of credentials that come expired, of an endpoint's URL
-TROUBLE = (BotoCoreError, ClientError, SilenceError, *_UNREADABLE, RuntimeError, ValueError)
+# botocore's too: of expired credentials, of an endpoint's URL, of a file that credentials are renewed from
+TROUBLE = (BotoCoreError, ClientError, SilenceError, *_UNREADABLE, RuntimeError, ValueError, OSError)
 NETWORK = "look at network, DNS, proxy (HTTPS_PROXY), Region, aws.endpoint_url and aws.sts_endpoint_url"
 DENIED = {"AccessDenied", "AccessDeniedException"}
 
@@ -35,10 +36,10 @@ def code(error: Exception) -> str:
 
 
 def line(error: Exception) -> str:
-    """Return what went wrong in one line of bounded length."""
+    """Return what went wrong in one line of bounded length; AWS's words may quote the request, with its token."""
     said = str(error)
     if isinstance(error, ClientError):
         said = f"{code(error)}: {error.response['Error'].get('Message', '')}"
     elif isinstance(error, _UNREADABLE):
         said = "what answers in its place (a proxy?) cannot be read"
-    return " ".join(said.split())[:_LIMIT]
+    return " ".join(masked(said).split())[:_LIMIT]

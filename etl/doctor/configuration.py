@@ -46,7 +46,7 @@ def _memberships(config: Config, file: Path) -> Finding:
 
 
 def _readable_password(url: str, file: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
-    if environ.get("ETL_DATABASE_URL") or not _password(url):
+    if not file.exists() or environ.get("ETL_DATABASE_URL") or not _password(url):
         return
     if file.stat().st_mode & stat.S_IROTH:
         said = "holds the database's password, and everybody on this machine may read it"

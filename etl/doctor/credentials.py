@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.credentials import Credentials, RefreshableCredentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.session import Session
 
+from etl import sessions
 from etl.config import Aws, Membership
 from etl.doctor import asking, policies
 from etl.doctor.findings import Finding
 from etl.doctor.patience import answer
 from etl.roles import AssumedRole, Role
-from etl.sessions import new_session
 
 _FIND = (
     "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached;"
@@ -35,23 +35,24 @@ class Caller:
 def look_up(region: str) -> tuple[Finding, Session | None]:
     """Find the credentials with which everything begins; no session: botocore cannot read its own files."""
     try:
-        session = new_session(region)
+        session = sessions.new_session(region)
         session.get_scoped_config()
     except BotoCoreError as error:
         return _not_found(asking.line(error)), None
     try:
         credentials = answer(lambda: _fetched(session))
+    except NoCredentialsError:
+        return _not_found("none were found"), session
     except asking.TROUBLE as error:
         return _not_found(asking.line(error)), session
-    return _judged(credentials) if credentials else _not_found("none were found"), session
+    return _judged(credentials), session
 
 
-def _fetched(session: Session) -> Credentials | None:
+def _fetched(session: Session) -> Credentials:
     """Return the credentials, after whatever it takes to have keys: a process, a login, a role of a profile."""
-    credentials: Credentials | None = session.get_credentials()
-    if credentials is not None:
-        credentials.get_frozen_credentials()
-    return credentials
+    found = sessions.credentials(session)
+    found.get_frozen_credentials()
+    return found
 
 
 def _not_found(said: str) -> Finding:
@@ -92,7 +93,7 @@ def assume(aws: Aws, membership: Membership, caller: Caller | None) -> Finding:
     """Assume a membership's role as a sync does it."""
     arn = membership.role_arn or ""
     role = Role(arn, membership.external_id, aws.sts_url)
-    provider = AssumedRole(role, membership.region, new_session, asking.settings())
+    provider = AssumedRole(role, membership.region, sessions.new_session, asking.settings())
     try:
         answer(lambda: provider.load().get_frozen_credentials())
     except asking.TROUBLE as error:
