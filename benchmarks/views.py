@@ -9,7 +9,7 @@ its plan reads all of the history from one end to the other.
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -82,6 +82,19 @@ QUESTIONS = (
         "SELECT * FROM cleanrooms.status_history WHERE job_arn = '{job}' ORDER BY valid_from",
         limit=5,
     ),
+    Question(
+        "status_history: of the open jobs, all",
+        "SELECT * FROM cleanrooms.open_jobs JOIN cleanrooms.status_history USING (job_arn)",
+    ),
+    *(
+        Question(
+            f"{view}: of a job by its name",
+            f"SELECT its.* FROM cleanrooms.inference_jobs AS job JOIN cleanrooms.{view} AS its USING (job_arn)"  # noqa: S608
+            f" WHERE job.{OF_ONE} AND job.name = '{{name}}'",
+            limit=50,
+        )
+        for view in ("status_history", "status_durations")
+    ),
     *(
         Question(
             f"{function}: one membership, {days} days ago",
@@ -105,7 +118,8 @@ class Answer(NamedTuple):
 
 def ask(connection: psycopg.Connection, question: Question, rounds: int) -> Answer:
     """Ask a question several times, as a client that takes all of its rows does."""
-    query = question.query.format(membership=_a_membership(connection), job=_a_job(connection))
+    job, name, membership = _a_job(connection)
+    query = question.query.format(membership=membership, job=job, name=name)
     taken = []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -114,14 +128,12 @@ def ask(connection: psycopg.Connection, question: Question, rounds: int) -> Answ
     return Answer(question, rows, taken, _reads_all_history(connection, query))
 
 
-def _a_membership(connection: psycopg.Connection) -> str:
-    found = connection.execute("SELECT membership_id FROM cleanrooms.sync_freshness ORDER BY 1 LIMIT 1").fetchone()
-    return str(found and found[0])
-
-
-def _a_job(connection: psycopg.Connection) -> str:
-    found = connection.execute("SELECT job_arn FROM cleanrooms.inference_jobs LIMIT 1 OFFSET 1000").fetchone()
-    return str(found and found[0])
+def _a_job(connection: psycopg.Connection) -> Sequence[str]:
+    """Return its ARN, its name and its membership."""
+    found = connection.execute(
+        "SELECT job_arn, name, membership_id FROM cleanrooms.inference_jobs LIMIT 1 OFFSET 1000"
+    ).fetchone()
+    return found or ("", "", "")
 
 
 def _reads_all_history(connection: psycopg.Connection, query: str) -> bool:

@@ -60,6 +60,17 @@ def _duration(value: object) -> object:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
+def _no_truth(value: object) -> object:
+    """Refuse true and false where a number stands: pydantic takes them for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - what pydantic takes for a complaint
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Rate = Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False), BeforeValidator(_no_truth)]
+
+
 def _like(pattern: str, what: str) -> AfterValidator:
     """Require the whole text to match, and say in words what was expected."""
 
@@ -177,9 +188,9 @@ class Aws(_Section):
     allow_plain_http: bool = False
     endpoint_url: Url | None = None
     sts_endpoint_url: Url | None = None  # left out: endpoint_url
-    max_concurrency: int = Field(8, ge=1, le=256)
-    page_size: int = Field(100, ge=1, le=100)
-    requests_per_second: float | None = Field(None, gt=0, le=1_000, allow_inf_nan=False)
+    max_concurrency: Whole = Field(8, ge=1, le=256)
+    page_size: Whole = Field(100, ge=1, le=100)
+    requests_per_second: Rate | None = None
 
     @field_validator("endpoint_url", "sts_endpoint_url")
     @classmethod
@@ -222,7 +233,7 @@ class Daemon(_Section):
     listen: Address = "127.0.0.1:9464"
 
 
-Jobs = Annotated[int, Field(ge=1, le=1_000_000)]
+Jobs = Annotated[Whole, Field(ge=1, le=1_000_000)]
 
 
 class Quota(_Section):
@@ -439,9 +450,11 @@ def from_mapping(settings: Mapping[str, Any], environ: Mapping[str, str], origin
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError:
+        raise ConfigError([f"{file}: is not UTF-8: save it as that"]) from None
     except (ValueError, RecursionError) as error:  # both come of 5,000 digits or brackets, too
         raise ConfigError([f"{file}: is not TOML: {error}"]) from None
 

@@ -64,7 +64,12 @@ class Console:
         shown = [[row[name] for name in columns] for row in rows]
         for place, name in enumerate(columns):
             numeric = any(isinstance(row[place], int | float) for row in shown)
-            table.add_column(name.replace("_", "\n"), justify="right" if numeric else "left", overflow="fold")
+            table.add_column(
+                name.replace("_", "\n"),
+                justify="right" if numeric else "left",
+                overflow="fold",
+                no_wrap=name.endswith("_id"),  # to be copied
+            )
         for cells in shown:
             table.add_row(*(Text(_cell(value)) for value in cells))
         self._rich().print(table)

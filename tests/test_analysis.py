@@ -507,6 +507,19 @@ def test_the_jobs_of_a_model_are_found_by_its_index(here: Here) -> None:
     assert "ix_inference_job_model" in "\n".join(plan)
 
 
+@pytest.mark.parametrize("view", ["status_history", "status_durations", "status_transitions", "job_timings"])
+def test_what_is_joined_with_a_few_jobs_is_read_of_those_alone(view: str, here: Here) -> None:
+    for number in range(600):
+        here.stage.world.create_job(here.membership, name=f"job-{number}", status="ACTIVE")
+    here.sync()
+    query = f"SELECT * FROM cleanrooms.inference_jobs AS job JOIN cleanrooms.{view} AS its USING (job_arn)"  # noqa: S608
+    with here.stage.connection.begin() as transaction:
+        here.stage.connection.execute(text("ANALYZE"))
+        plan = here.stage.connection.scalars(text(f"EXPLAIN {query} WHERE job.name = 'job-7'")).all()
+        transaction.rollback()
+    assert "Seq Scan on status_transition" not in "\n".join(plan)
+
+
 def test_weeks_are_counted_by_bytes_whatever_the_language_of_the_database(here: Here) -> None:
     with here.stage.connection.begin():
         plan = here.stage.connection.scalars(text("EXPLAIN SELECT * FROM cleanrooms_etl.uncounted_week")).all()

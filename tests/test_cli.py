@@ -7,6 +7,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -407,6 +408,17 @@ def test_without_credentials_each_membership_fails_with_the_reason(cli: Cli, mem
     assert complaint.startswith(f"etl: {membership.id}: NoCredentialsError: ")
 
 
+def test_who_is_interrupted_has_found_nothing_wrong(bare: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bare.configure(database={"url": f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x"})
+        process = bare.start("status")
+        with silent.accept()[0] as line:
+            line.recv(1)
+            process.send_signal(signal.SIGINT)
+            said = ended(process)
+    assert (said.code, said.out, said.complaints) == (130, "", ["etl: interrupted"])
+
+
 def test_what_a_terminal_of_old_cannot_show_is_told_all_the_same(
     cli: Cli, world: World, membership: Membership
 ) -> None:
@@ -586,7 +598,7 @@ def test_a_daemon_takes_a_new_configuration_and_refuses_a_bad_one(
         daemon.send_signal(signal.SIGHUP)
         return str(told(daemon, "configuration refused, the old one stays")["complaint"])
 
-    assert complaint(membership=None).startswith("no membership is configured")
+    assert complaint(membership=None).startswith("etl.toml: no membership is configured")
     assert complaint(aws={"page_size": 101}).startswith("etl.toml: aws.page_size: ")
     assert "set database.url" in complaint(database=None)  # where no private Postgres can be
     configure()
@@ -650,7 +662,7 @@ def test_without_a_configuration_it_says_what_to_write(bare: Cli) -> None:
     said = bare.run("sync")
     assert (said.code, said.out) == (2, "")
     assert said.complaints == [
-        "etl: no membership is configured: add [[membership]] with its id and region to the file"
+        "etl: etl.toml: there is no such file, and no membership is configured: name another file with --config"
     ]
 
 
@@ -840,9 +852,9 @@ def test_status_fails_while_a_configured_membership_was_never_synced(
 
 def test_status_without_any_membership_says_so(configure: Configure) -> None:
     said = configure(membership=None).run("status")
-    assert (said.code, said.out) == (1, "")
+    assert (said.code, said.out) == (2, "")
     assert said.complaints == [
-        "etl: no membership is configured: add [[membership]] with its id and region to the file"
+        "etl: etl.toml: no membership is configured: add [[membership]] with its id and region"
     ]
 
 

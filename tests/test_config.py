@@ -175,7 +175,6 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     [
         b"[aws\n",
         b"page_size = = 3",
-        b"\xff\xfe",
         b"[aws]\n[aws]\n",
         b'"a\\nb" = 1\n"a\\nb" = 1',
         b"page_size = " + b"9" * 5_000,
@@ -190,6 +189,28 @@ def test_what_is_not_toml_is_one_line_that_names_the_file(content: bytes, tmp_pa
         load(file, {})
     assert str(raised.value).startswith(f"{file}: is not TOML: ")
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_file_of_an_editor_that_marks_its_files_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "etl.toml"
+    file.write_text("[aws]\r\npage_size = 7\r\n", "utf-8-sig")
+    assert load(file, {}).aws.page_size == 7
+
+
+def test_a_file_in_another_encoding_is_told_which_it_needs(tmp_path: Path) -> None:
+    file = tmp_path / "etl.toml"
+    file.write_text("[aws]\npage_size = 7\n", "utf-16")
+    with pytest.raises(ConfigError) as raised:
+        load(file, {})
+    assert str(raised.value) == f"{file}: is not UTF-8: save it as that"
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("aws", "page_size"), ("aws", "max_concurrency"), ("aws", "requests_per_second"), ("quota", "account")],
+)
+def test_true_is_no_number(section: str, key: str) -> None:
+    assert complaints({section: {key: True}}) == [f"etl.toml: {section}.{key}: must be a number"]
 
 
 # The environment

@@ -30,12 +30,17 @@ def configuration(file: Path | None) -> "Config":
     return config
 
 
-def with_memberships(config: "Config") -> "Config":
-    """Return the configuration; raises `ConfigError` if it has no membership, and so nothing to sync."""
-    from etl.config import ConfigError
+def with_memberships(file: Path | None) -> "Config":
+    """Read file and environment; raises `ConfigError` also if there is no membership, and so nothing to sync."""
+    from etl.config import ConfigError, origin
 
+    config = configuration(file)
     if not config.memberships:
-        raise ConfigError(["no membership is configured: add [[membership]] with its id and region to the file"])
+        path = origin(file, os.environ)
+        lacking = "no membership is configured: add [[membership]] with its id and region"
+        if not path.exists():
+            lacking = "there is no such file, and no membership is configured: name another file with --config"
+        raise ConfigError([f"{path}: {lacking}"])
     return config
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etl.cli.configuration import configuration, with_database, with_memberships
+from etl.cli.configuration import with_database, with_memberships
 from etl.cli.options import with_options
 from etl.cli.signals import Signals
 from etl.console import Console
@@ -41,7 +41,7 @@ def daemon(file: Path | None, as_json: bool | None) -> None:
     from etl.log import forwarding, logger
 
     log = logger(as_json=Console(as_json=as_json).as_json, out=sys.stdout)
-    with_database(with_memberships(configuration(file)))  # what is wrong from the start has its own exit code
+    with_database(with_memberships(file))  # what is wrong from the start has its own exit code
     with forwarding(log, _SAID_BY_US), Daemon(partial(_reread, file), log) as running:
         for _ in signals.until_stop():
             running.reload()
@@ -56,6 +56,6 @@ def _reread(file: Path | None) -> "Config":
     from etl.local_postgres import LocalPostgresError
 
     try:
-        return with_database(with_memberships(configuration(file)))
+        return with_database(with_memberships(file))
     except (DatabaseError, LocalPostgresError) as error:
         raise ConfigError([str(error)]) from error

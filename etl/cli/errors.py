@@ -1,10 +1,11 @@
 """What a user can mend: one clear line and its exit code. Whatever else is raised is a bug, and flies."""
 
 import os
+import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -16,6 +17,7 @@ from etl.console import Console
 EXIT_TROUBLE = 1
 EXIT_CONFIGURATION = 2
 EXIT_DATABASE = 3
+EXIT_INTERRUPTED = 128 + signal.SIGINT  # as shells have it: neither well nor wrong
 
 _NOT_ALLOWED = "42501"  # SQLSTATE: insufficient privilege
 
@@ -38,17 +40,26 @@ class Etl(click.Group):
             with Path(os.devnull).open("w") as nowhere:
                 # Python has none of a stream that was closed before it began.
                 sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-                if isinstance(
-                    sys.stdout, TextIOWrapper
-                ):  # AWS's words may hold what a terminal of old cannot show
-                    sys.stdout.reconfigure(errors="backslashreplace")
-                return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise  # click's own: --help, a wrong option, Ctrl-C
+                _let_all_be_shown(sys.stdout)
+                return self._invoked(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            fail("interrupted", EXIT_INTERRUPTED)
+
+    def _invoked(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise  # click's own: --help, a wrong option
         except Exception as error:
             if trouble := _trouble(error):
                 fail(*trouble)
             raise
+
+
+def _let_all_be_shown(stream: TextIO) -> None:
+    """Escape what a stream cannot show, as that for errors does by itself: AWS's words may hold any letter."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def fail(message: str, code: int) -> NoReturn:

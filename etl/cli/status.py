@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from etl.cli.configuration import configuration, connected
+from etl.cli.configuration import configuration, connected, with_memberships
 from etl.cli.errors import EXIT_TROUBLE
 from etl.cli.options import with_options
 from etl.console import Console
@@ -22,7 +22,7 @@ _SHOWN = ("membership_id", "region", "state", "last_complete_at", "age_seconds",
 def status(file: Path | None, as_json: bool | None) -> None:
     """Show how fresh each membership is, those that are not first.
 
-    Exits with 1 if one is late, failing or was never synced: fit for a cron monitor.
+    Exits with 1 if one is late, failing or was never synced: fit for a cron monitor. With 2 if there is none.
     """
     from sqlalchemy import text  # noqa: PLC0415 - `etl --help` need not wait for it
 
@@ -43,7 +43,7 @@ def status(file: Path | None, as_json: bool | None) -> None:
     for membership_id in unknown:
         console.complain(f"{membership_id}: configured, and not synced yet: run `etl sync`")
     if not known and not unknown:
-        console.complain("no membership is configured: add [[membership]] with its id and region to the file")
+        with_memberships(file)
     are_fresh = known and not unknown and all(row["state"] == "ok" for row in freshness)
     sys.exit(0 if are_fresh else EXIT_TROUBLE)
 

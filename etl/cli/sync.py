@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etl.cli import imports
-from etl.cli.configuration import configuration, with_database, with_memberships
+from etl.cli.configuration import with_database, with_memberships
 from etl.cli.errors import EXIT_TROUBLE
 from etl.cli.options import with_options
 from etl.cli.signals import Signals
@@ -45,7 +45,7 @@ def sync(file: Path | None, as_json: bool | None, ids: tuple[str, ...], full: bo
         from etl import crew
         from etl.sweep import register, sweep
 
-    config = with_memberships(configuration(file))
+    config = with_memberships(file)
     memberships = config.only(ids)
     config = with_database(config)
     console = Console(as_json=as_json)
