@@ -4,9 +4,10 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, create_engine, make_url, select, text
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
@@ -16,6 +17,7 @@ from etl.tables import REVISION, SCHEMA
 
 _CONNECT: dict[str, Any] = {
     "application_name": "cleanroomsml-etl",
+    "client_encoding": "utf8",  # database, role and environment may name one in which names do not fit
     "connect_timeout": 10,
     # A peer that vanished without a word is noticed within a minute.
     "keepalives_idle": 30,
@@ -66,9 +68,17 @@ def engine(url: str) -> Engine:
         hide_parameters=True,
         connect_args=known,
     )
+    event.listen(made, "connect", _read_dates)
     if region := address.query.get(tokens.PARAMETER):
         tokens.use(made, str(region))
     return made
+
+
+def _read_dates(driver: psycopg.Connection, _record: object) -> None:
+    """Have times written as the driver reads them, whatever the database, the role or the environment says."""
+    if not (driver.info.parameter_status("DateStyle") or "").startswith("ISO"):
+        driver.execute("SET DateStyle = ISO")
+        driver.commit()
 
 
 def connect(url: str) -> Connection:
@@ -78,11 +88,23 @@ def connect(url: str) -> Connection:
     except DBAPIError as error:
         tokens.forget_credentials()
         raise DatabaseError(f"cannot reach the database {shown(url)}: {reason(error)}") from error
+    if complaint := _unfit(connection):
+        connection.close()
+        raise DatabaseError(complaint)
+    return connection
+
+
+def _unfit(connection: Connection) -> str | None:
+    """Say why a database cannot hold what we store, None where it can."""
     major = int((connection.dialect.server_version_info or (0,))[0])
     if major < OLDEST_POSTGRES:
-        connection.close()
-        raise DatabaseError(f"the database is PostgreSQL {major}; {OLDEST_POSTGRES} or newer is needed")
-    return connection
+        return f"the database is PostgreSQL {major}; {OLDEST_POSTGRES} or newer is needed"
+    encoding = cast(psycopg.Connection, connection.connection.driver_connection).info.parameter_status(
+        "server_encoding"
+    )
+    if encoding != "UTF8":
+        return f"the database's encoding is {encoding}: names may not fit in; make one with ENCODING 'UTF8'"
+    return None
 
 
 def logged_in(url: str) -> URL:

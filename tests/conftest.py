@@ -70,8 +70,8 @@ def _forbids_programs(folder: Path) -> bool:
 @pytest.fixture(scope="session")
 def template(server: str) -> str:
     """The name of a migrated database to copy."""
-    _administer(server, "CREATE DATABASE migrated")
-    with database.connect(_named(server, "migrated")) as connection:
+    administer(server, "CREATE DATABASE migrated")
+    with database.connect(named(server, "migrated")) as connection:
         database.upgrade(connection)
     return "migrated"
 
@@ -90,17 +90,19 @@ def empty_database_url(server: str) -> Iterator[str]:
 
 def _database(server: str, how: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
-    _administer(server, f"CREATE DATABASE {name} {how}")
-    yield _named(server, name)
-    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+    administer(server, f"CREATE DATABASE {name} {how}")
+    yield named(server, name)
+    administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _administer(server: str, statement: str) -> None:
+def administer(server: str, statement: str) -> None:
+    """Execute what no transaction may be around."""
     with database.engine(server).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(statement))
 
 
-def _named(server: str, name: str) -> str:
+def named(server: str, name: str) -> str:
+    """Return the URL of a database of the server."""
     return database.parse(server).set(database=name).render_as_string(hide_password=False)
 
 

@@ -24,6 +24,7 @@ def findings(connection: Connection) -> list[Finding]:
     """Return what each check finds, all of them looking at the same state."""
     with connection.begin():
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        connection.execute(text("SET LOCAL array_nulls = on"))
         return [_finding(connection, check) for check in CHECKS]
 
 
