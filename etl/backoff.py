@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from etl import codes
+
 CAP = timedelta(minutes=24)
 """The longest pause; half an hour with what spreads the memberships."""
 
@@ -9,18 +11,15 @@ _THROTTLED = timedelta(seconds=5)
 _DENIED = timedelta(minutes=1)
 _OTHER = timedelta(seconds=15)
 
-_THROTTLES = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "429"}
 # Somebody must act before these can go well; all else often passes by itself.
-_DENIALS = {
-    "AccessDenied", "AccessDeniedException", "ExpiredCredentials", "ExpiredToken", "ExpiredTokenException",
-    "InvalidClientTokenId", "InvalidSignatureException", "NoCredentialsError", "ParamValidationError",
-    "ProfileNotFound", "ResourceNotFoundException", "SignatureDoesNotMatch", "UnrecognizedClientException",
-    "ValidationException",
+_LASTING = codes.DENIALS | codes.REFUSALS | {
+    "ExpiredCredentials", "NoCredentialsError", "ParamValidationError", "ProfileNotFound",
+    "ResourceNotFoundException", "ValidationException",
 }  # fmt: skip
 
 
 def delay(error_class: str, failures: int) -> timedelta:
     """Return the pause after so many failures in a row (1 or more), the last of this class; at most `CAP`."""
-    first = _THROTTLED if error_class in _THROTTLES else _DENIED if error_class in _DENIALS else _OTHER
+    first = _THROTTLED if error_class in codes.THROTTLES else _DENIED if error_class in _LASTING else _OTHER
     doublings = min(failures - 1, 20)  # far beyond the cap, and no overflow
     return min(first * (1 << doublings), CAP)

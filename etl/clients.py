@@ -19,7 +19,7 @@ from botocore.client import BaseClient
 from botocore.config import Config as ClientConfig
 from botocore.credentials import CredentialResolver, Credentials
 
-from etl import pace, roles, sessions, wire
+from etl import codes, pace, roles, sessions, wire
 from etl.config import Aws, Membership
 from etl.roles import AssumedRole, Role
 
@@ -126,8 +126,8 @@ def _is_throttle(parsed_response: dict[str, Any] | None) -> bool:
     if parsed_response is None:
         return False
     status = parsed_response["ResponseMetadata"].get("HTTPStatusCode")
-    code: str = parsed_response.get("Error", {}).get("Code", "")
-    return status == HTTPStatus.TOO_MANY_REQUESTS or code.startswith("Throttl")
+    code = parsed_response.get("Error", {}).get("Code")
+    return status == HTTPStatus.TOO_MANY_REQUESTS or code in codes.THROTTLES
 
 
 @dataclass
@@ -164,13 +164,13 @@ def forget(aws: Aws, membership: Membership, used: BaseClient) -> None:
     with _places_lock:
         place = _places.get(_key(aws, membership))
         if place and place.client is used:
-            del _places[_key(aws, membership)]
+            _leave(_key(aws, membership))
 
 
 def leave(aws: Aws, membership: Membership) -> None:
     """Leave behind what may hang, be it in the look for credentials: the next call begins anew."""
     with _places_lock:
-        _places.pop(_key(aws, membership), None)
+        _leave(_key(aws, membership))
     if membership.role_arn:
         roles.forget_refusals(_role(aws, membership, membership.role_arn))
 
@@ -178,8 +178,16 @@ def leave(aws: Aws, membership: Membership) -> None:
 def forget_all() -> None:
     """Begin anew with all, whatever was refused: somebody says that something was mended."""
     with _places_lock:
-        _places.clear()
+        for key in list(_places):
+            _leave(key)
     roles.forget_refusals()
+
+
+def _leave(key: tuple[object, ...]) -> None:
+    """Leave a client to the requests that are under way with it, and close its other connections."""
+    place = _places.pop(key, None)
+    if place and place.client:
+        place.client.close()
 
 
 def _role(aws: Aws, membership: Membership, arn: str) -> Role:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from etl import clients, wire
+from etl import clients, codes, wire
 from etl.config import Aws, Membership
 from etl.masking import masked
 
@@ -29,7 +29,6 @@ MAX_PAGES = 100_000
 
 _SHORTEST_TOKEN = 8  # characters: a shorter one is no secret, and may stand in any word
 _MESSAGE_LIMIT = 2_000  # characters: a proxy that answers in AWS's place may send a whole web page
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "UnrecognizedClientException"}
 
 _QUERY = re.compile(r'\?[^\s"]*')  # of a URL: it holds the nextToken, which is nobody's business
 _NO_CREDENTIALS = (
@@ -37,9 +36,8 @@ _NO_CREDENTIALS = (
     " or run where a role is attached"
 )
 
-_DENIED = {"AccessDenied", "AccessDeniedException"}
 # Who may not ask, and who asks something in between that knows no such question, learns nothing.
-_NO_ANSWER = {*_DENIED, "UnknownOperationException", "403", "404", "405", "501"}
+_NO_ANSWER = {*codes.DENIALS, "UnknownOperationException", "403", "404", "405", "501"}
 
 Cure = Literal["restart", "refresh"]
 
@@ -226,9 +224,9 @@ class Listing:
             return SourceError(code, self._not_assumed(code, message))
         if error.operation_name not in wire.OPERATIONS:
             return SourceError(code, f"our own credentials are not to be had ({error.operation_name}): {message}")
-        if code in _DENIED:
+        if code in codes.DENIALS:
             return SourceError(code, self._missing_permission(error.operation_name, message, partition))
-        if code in _EXPIRED:
+        if code in codes.REFUSALS:
             return SourceError(code, message, cure="refresh")
         is_refused = next_token is not None and code == "ValidationException"
         return SourceError(code, message, cure="restart" if is_refused else None)

@@ -336,7 +336,7 @@ def test_the_session_token_that_aws_quotes_of_a_request_is_not_repeated(etl: Etl
     quoted = (
         "The Canonical String should have been\n'GET\n/\nx-amz-date:2026\nx-amz-security-token:IQoJb3JpZ2lu+/=\n'"
     )
-    endpoint.on(JOBS, answers.error("InvalidSignatureException", message=quoted))
+    endpoint.on(JOBS, answers.error("InvalidSignatureException", message=quoted), times=None)
     error_class, error = failure_of(etl)
     assert error_class == "InvalidSignatureException"
     assert "IQoJb3JpZ2lu" not in error
@@ -347,9 +347,8 @@ def test_the_session_token_is_not_repeated_whatever_the_words_around_it(
     etl: Etl, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "IQoJb3JpZ2lu+/=")
-    endpoint.on(
-        JOBS, answers.error("InvalidSignatureException", message="This is no good: IQoJb3JpZ2lu+/= it is.")
-    )
+    said = answers.error("InvalidSignatureException", message="This is no good: IQoJb3JpZ2lu+/= it is.")
+    endpoint.on(JOBS, said, times=None)
     assert failure_of(etl)[1] == "This is no good: *** it is."
 
 
@@ -414,6 +413,21 @@ def test_a_look_for_credentials_that_hangs_is_left_behind(
     assert failure_of(etl)[0] == "NoProgress"
     own.write_text("[default]\naws_access_key_id = AKIATESTS\naws_secret_access_key = worthless\n")
     assert etl.sync().outcome == "complete"
+
+
+@pytest.mark.parametrize(
+    "code", ["ExpiredTokenException", "InvalidSignatureException", "UnrecognizedClientException"]
+)
+def test_who_is_refused_looks_for_credentials_once_more(
+    code: str, etl: Etl, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mended_meanwhile(request: Request) -> bool:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMENDED")
+        return request.operation == JOBS
+
+    endpoint.on(mended_meanwhile, answers.error(code))
+    assert etl.sync().outcome == "complete"
+    assert [request.access_key for request in endpoint.requests] == ["AKIATESTS", "AKIAMENDED"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ _UNREADABLE = (ResponseParserError, LookupError, AttributeError)
 # botocore's too: of expired credentials, of an endpoint's URL, of a file that credentials are renewed from
 TROUBLE = (BotoCoreError, ClientError, SilenceError, *_UNREADABLE, RuntimeError, ValueError, OSError)
 NETWORK = "look at network, DNS, proxy (HTTPS_PROXY), Region, aws.endpoint_url and aws.sts_endpoint_url"
-DENIED = {"AccessDenied", "AccessDeniedException"}
 
 _LIMIT = 500  # characters: a proxy that answers in AWS's place may send a whole web page
 

@@ -7,7 +7,7 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.session import Session
 
-from etl import sessions
+from etl import codes, sessions
 from etl.config import Aws, Membership
 from etl.doctor import asking, policies
 from etl.doctor.findings import Finding
@@ -18,10 +18,6 @@ _FIND = (
     "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached;"
     " cron and services have an environment of their own"
 )
-_REFUSED = {
-    "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId",
-    "MissingAuthenticationToken", "RequestExpired", "SignatureDoesNotMatch", "UnrecognizedClientException",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def identify(session: Session, aws: Aws, region: str) -> tuple[Finding, Caller |
     try:
         caller = answer(lambda: _ask(session, aws, region))
     except asking.TROUBLE as error:
-        if asking.code(error) in _REFUSED:
+        if asking.code(error) in codes.REFUSALS:
             said, remedy = f"AWS refuses our credentials: {asking.line(error)}", "log in again, or renew the keys"
             return Finding("identity", "fail", "STS", said, remedy), None
         said = f"STS does not tell who we are: {asking.line(error)}"
@@ -97,7 +93,7 @@ def assume(aws: Aws, membership: Membership, caller: Caller | None) -> Finding:
     try:
         answer(lambda: provider.load().get_frozen_credentials())
     except asking.TROUBLE as error:
-        remedy = _trust(membership, caller) if asking.code(error) in asking.DENIED else asking.NETWORK
+        remedy = _trust(membership, caller) if asking.code(error) in codes.DENIALS else asking.NETWORK
         return Finding("role", "fail", arn, f"cannot be assumed: {asking.line(error)}", remedy)
     return Finding("role", "ok", arn, "can be assumed")
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from etl import clients
+from etl import clients, codes
 from etl.config import Aws, Membership
 from etl.doctor import asking, policies
 from etl.doctor.credentials import Caller
@@ -65,7 +65,7 @@ def may_list(place: Place) -> Finding:
 
 
 def _remedy(place: Place, error: SourceError) -> str:
-    if error.code in asking.DENIED:
+    if error.code in codes.DENIALS:
         return place.policy_of_ours(policies.to_list(place.parts))
     return _REMEDIES.get(error.code, _OTHERWISE)
 
@@ -114,7 +114,7 @@ def may_list_models(place: Place) -> Finding:
     except SilenceError as error:
         return _not_told("models", name, error)
     except SourceError as error:
-        if error.code not in asking.DENIED:
+        if error.code not in codes.DENIALS:
             return _not_told("models", name, error)
         said = "may not list its trained models: a full listing is read page after page"
         return Finding("models", "warn", name, said, place.policy_of_ours(policies.to_list_models()))
