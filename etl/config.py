@@ -278,6 +278,12 @@ class Schedule(_Section):
         """The longest pause that the schedule itself makes between two sweeps."""
         return self.every if self.cron is None else _longest_pause(self.cron)
 
+    @property
+    def words(self) -> str:
+        """The schedule in words: another one has others."""
+        regular = f"every {self.every}" if self.cron is None else f"cron {self.cron}"
+        return regular if self.every_open is None else f"{regular}, every {self.every_open} while jobs are open"
+
 
 @cache  # hundreds of memberships may have the same
 def _longest_pause(cron: str) -> timedelta:

@@ -30,6 +30,8 @@ class Tracked(NamedTuple):
     account_id: str | None
     expected_seconds: float
     """The longest pause that its schedule allows."""
+    schedule: str
+    """The schedule in words: another one has others."""
     open_jobs_quota: int
     account_open_jobs_quota: int
 
@@ -68,8 +70,8 @@ class Run:
     started_at: datetime
     failures: int
     """Failed runs of the membership in a row before this one."""
-    expected_seconds: float
-    """The longest pause that its schedule allows, as it was registered when the run began."""
+    schedule: str | None
+    """In words, as it was registered when the run began."""
     expected_jobs: int
     """Jobs that the last complete full listing held; 0 if there was none."""
     listed: Listed
@@ -97,7 +99,7 @@ def register(connection: Connection, tracked: Iterable[Tracked], *, drop_others:
         statement = insert(membership).values(ready)
         fresh: dict[str, Any] = {name: statement.excluded[name] for name in ready[0]}
         fresh["account_id"] = func.coalesce(statement.excluded.account_id, membership.c.account_id)
-        is_as_before = statement.excluded.expected_seconds == membership.c.expected_seconds
+        is_as_before = statement.excluded.schedule == membership.c.schedule
         fresh["next_due_at"] = case((is_as_before, membership.c.next_due_at))
         connection.execute(
             statement.on_conflict_do_update(index_elements=[membership.c.membership_id], set_=fresh)
@@ -226,7 +228,7 @@ def _open(connection: Connection, held: RowMapping, lease: timedelta, worker: Wo
         is_full_due,
         in_vain=listings > 1 and held["listed_at"] == held["unsplit_at"],
     )
-    return Run(run_id, key, epoch, lease, started_at, held["failures"], held["expected_seconds"], jobs, listed)
+    return Run(run_id, key, epoch, lease, started_at, held["failures"], held["schedule"], jobs, listed)
 
 
 def _last_full(connection: Connection, membership_key: int) -> tuple[int, int]:
@@ -341,7 +343,7 @@ def release(connection: Connection, run: Run, following: Following | None, *, fu
     """
     planned: dict[str, Any] = {"full_due": full_due}
     if following is not None:
-        is_as_before = membership.c.expected_seconds == run.expected_seconds
+        is_as_before = membership.c.schedule.is_not_distinct_from(run.schedule)
         planned |= {"failures": following.failures, "next_due_at": case((is_as_before, following.next_due_at))}
     connection.execute(
         update(membership)

@@ -31,12 +31,13 @@ def tracked(config: Config) -> list[leases.Tracked]:
 
 
 def _tracked(config: Config, membership: Membership) -> leases.Tracked:
-    quota = config.quota_of(membership)
+    schedule, quota = config.schedule_of(membership), config.quota_of(membership)
     return leases.Tracked(
         membership.id,
         membership.region,
         membership.account_id,
-        config.schedule_of(membership).interval.total_seconds(),
+        schedule.interval.total_seconds(),
+        schedule.words,
         quota.membership,
         quota.account,
     )

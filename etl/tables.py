@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from etl.jobs import OPEN_STATUSES
 
-REVISION = "0008.1"
+REVISION = "0008.2"
 """The newest migration, whose schema this release reads and writes. Revisions are numbers: they compare."""
 
 SCHEMA = "cleanrooms_etl"
@@ -103,6 +103,7 @@ membership = Table(
            comment="Hours from this on are to be counted anew in status_hour; null: none"),
     Column("uncounted_weeks_from", _Moment,
            comment="Weeks from this on are to be counted anew in model_week; null: none"),
+    Column("schedule", Text, comment="The schedule by which next_due_at was found; null: not known"),
     comment="One row for each membership that was ever configured",
 )  # fmt: skip
 

@@ -161,10 +161,20 @@ def test_a_schedule_that_changes_during_a_sync_is_followed_after_it(
     assert due(often) == [membership.id]
 
 
-def test_a_schedule_that_has_changed_is_followed_at_once(make_etl: MakeEtl, membership: Membership) -> None:
-    make_etl(schedule={"every": "6h"}).sync()
-    assert due(make_etl(schedule={"every": "6h"})) == []
-    assert due(make_etl(schedule={"every": "1m"})) == [membership.id]
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"every": "6h"}, {"every": "1m"}),
+        ({"every": "6h"}, {"every": "6h", "every_open": "1m"}),
+        ({"cron": "0 5 * * *"}, {"cron": "0 6 * * *"}),
+    ],
+)
+def test_a_schedule_that_has_changed_is_followed_at_once(
+    before: dict[str, str], now: dict[str, str], make_etl: MakeEtl, membership: Membership
+) -> None:
+    make_etl(schedule=before).sync()
+    assert due(make_etl(schedule=before)) == []
+    assert due(make_etl(schedule=now)) == [membership.id]
 
 
 # Who comes too late

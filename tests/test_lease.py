@@ -202,7 +202,7 @@ def test_registering_memberships_as_they_are_keeps_nobody_from_beginning(etl: Et
     etl.sync()
     entry = etl.config.memberships[0]
     with database.connect(etl.config.database.address()) as connection, connection.begin():
-        leases.register(connection, [leases.Tracked(entry.id, entry.region, None, 900, 5, 10)])
+        leases.register(connection, [leases.Tracked(entry.id, entry.region, None, 900, "every 0:15:00", 5, 10)])
         report = sync_membership(etl.config, entry)
     assert report.outcome == "complete"
 

@@ -275,6 +275,6 @@ def test_what_is_refused_during_copy_is_told_as_any_refusal_of_the_database(
     unstorable = staging.Staged(msgspec.structs.replace(job, description="\0"), jobs.digest(item), 1)
     with database.connect(etl.config.database.address()) as connection, connection.begin():
         listed = leases.Listed(None, None, Scope(), None, full_due=True, in_vain=False)
-        run = leases.Run(1, 1, 1, timedelta(minutes=1), NOON, 0, 900, 0, listed)
+        run = leases.Run(1, 1, 1, timedelta(minutes=1), NOON, 0, None, 0, listed)
         with pytest.raises(DBAPIError, match="CharacterNotInRepertoire"):
             store.settle(connection, run, staging.rows([unstorable]))
