@@ -41,6 +41,11 @@ class Workers:
         for _ in range(wanted):
             Thread(target=self._work, name="syncs", daemon=True).start()
 
+    def give_up(self, membership_id: str) -> None:
+        """Let another worker take a membership up: the one that syncs it hangs, and takes nothing more up."""
+        with self._lock:
+            self._running.pop(membership_id, None)
+
     def take_no_more(self) -> None:
         """Begin nothing more of what is waiting."""
         with self._lock:
@@ -56,6 +61,8 @@ class Workers:
         """Put down what is done, and take up what waits: no other worker comes in between."""
         with self._lock:
             if done is not None:
+                if self._running.get(done.id) is not current_thread():
+                    return None
                 del self._running[done.id]
             while goes_on and self._waiting and len(self._running) < self._slots:
                 membership = self._waiting.popleft()

@@ -847,7 +847,9 @@ def test_status_fails_while_a_configured_membership_was_never_synced(
     said = configure().run("status")
     assert said.code == 1
     assert [row["membership_id"] for row in said.objects] == [membership.id]
-    assert said.complaints == [f"etl: {other.id}: configured, and not synced yet: run `etl sync`"]
+    assert said.complaints == [
+        f"etl: {other.id}: configured, and not tracked yet, or no longer by another file: run `etl sync`"
+    ]
 
 
 def test_status_without_any_membership_says_so(configure: Configure) -> None:

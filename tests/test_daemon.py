@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import Etl, MakeEtl
+from faults.proxy import Cut, Proxy
 
 from etl import agenda, config, database, log, pace, sync, tables
 from etl.config import Config
@@ -195,6 +196,34 @@ def test_one_that_makes_no_progress_is_given_up_and_put_off(
     assert line["error"] == "AWS gave no answer within 1 s"
     [row] = etl.query("SELECT next_due_at - clock_timestamp() AS pause FROM cleanrooms_etl.membership")
     assert timedelta(seconds=5) < row["pause"] < timedelta(seconds=20)
+
+
+class Forgetful(Proxy):
+    """Loses one connection without a word, in the middle of a sync."""
+
+    has_lost_one = False
+
+    def plan(self, said: bytes) -> Cut | None:
+        if self.has_lost_one or b"staged_job" not in said:
+            return None
+        self.has_lost_one = True
+        return "never"
+
+
+def test_one_whose_connection_is_lost_without_a_word_is_given_up_and_begun_anew(
+    make_daemon_etl: MakeEtl, world: World, membership: Membership, database_url: str
+) -> None:
+    world.create_job(membership)
+    with Forgetful(database_url) as proxy:
+        etl = make_daemon_etl(database={"url": proxy.url}, sync={"deadline": "1s", "lease": "1s"})
+        with running(etl) as daemon:
+            daemon.until(lambda: daemon.lines("synced"), "the second try")
+            [given_up] = daemon.lines("a sync hangs and is given up")
+            daemon.daemon.stop(grace=0.5)
+    [line] = daemon.lines("synced")
+    assert given_up["membership"] == line["membership"] == membership.id
+    assert (line["outcome"], line["jobs_new"]) == ("complete", 1)
+    assert proxy.has_lost_one
 
 
 def test_while_it_is_silent_aws_costs_nobody_the_lease(

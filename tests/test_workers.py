@@ -56,6 +56,18 @@ def test_all_that_is_due_is_synced_once_on_no_more_threads_than_slots(scene: Sce
     assert scene.most_at_once == 3
 
 
+def test_what_is_given_up_is_taken_up_by_another_and_its_worker_takes_no_more(scene: Scene) -> None:
+    hangs, waits = MANY[:2]
+    scene.workers.begin([hangs], 1)
+    scene.until(lambda: scene.begun == [hangs.id])
+    scene.workers.give_up(hangs.id)
+    scene.workers.begin([hangs, waits], 1)
+    scene.until(lambda: scene.begun == [hangs.id, hangs.id])
+    scene.finish()
+    scene.until(lambda: len(scene.begun) == 3 and not scene.workers.busy_with)
+    assert scene.begun == [hangs.id, hangs.id, waits.id]
+
+
 def test_what_is_begun_again_meanwhile_is_not_synced_twice_at_once(scene: Scene) -> None:
     scene.workers.begin(MANY[:2], 8)
     scene.until(lambda: len(scene.begun) == 2)

@@ -41,7 +41,9 @@ def status(file: Path | None, as_json: bool | None) -> None:
         if row["state"] != "ok":
             console.complain(f"{row['membership_id']}: {_trouble(row)}")
     for membership_id in unknown:
-        console.complain(f"{membership_id}: configured, and not synced yet: run `etl sync`")
+        console.complain(
+            f"{membership_id}: configured, and not tracked yet, or no longer by another file: run `etl sync`"
+        )
     if not known and not unknown:
         with_memberships(file)
     are_fresh = known and not unknown and all(row["state"] == "ok" for row in freshness)

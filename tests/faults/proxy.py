@@ -13,9 +13,9 @@ from etl import database
 COMMIT = b"COMMIT\0"
 LATE = 0.3  # seconds that a COMMIT is under way after its client has lost the connection
 
-Cut = Literal["before", "late", "after"]
+Cut = Literal["before", "late", "after", "never"]
 """before: the server never sees the COMMIT. late: it arrives some time after the client has lost its connection.
-after: it takes place, but its answer never arrives.
+after: it takes place, but its answer never arrives. never: nothing passes any more, and nobody is told.
 """
 
 
@@ -36,6 +36,7 @@ class Proxy(ThreadingTCPServer):
         self.flows = Event()
         self.flows.set()
         self.links: set[socket.socket] = set()
+        self.ends = Event()
         self._behind = database.parse(url)
         self.url = self._behind.set(port=self.server_address[1]).render_as_string(hide_password=False)
         self._thread = Thread(target=self.serve_forever, args=(0.01,))
@@ -43,6 +44,7 @@ class Proxy(ThreadingTCPServer):
 
     def server_close(self) -> None:
         """End, once the connections have ended."""
+        self.ends.set()
         self.shutdown()
         self._thread.join()
         super().server_close()
@@ -80,6 +82,7 @@ class _Link(BaseRequestHandler):
     server: Proxy
     request: socket.socket
     is_muted = False
+    is_lost = False
 
     def handle(self) -> None:
         try:
@@ -99,6 +102,10 @@ class _Link(BaseRequestHandler):
             how = self.server.plan(said)
             if how == "before":
                 break
+            if how == "never":
+                self.is_lost = True
+                self.server.ends.wait()
+                break
             self.is_muted = how is not None
             if how == "late":
                 hang_up(self.request)
@@ -115,6 +122,8 @@ class _Link(BaseRequestHandler):
                 break
             with suppress(OSError):
                 self.request.sendall(said)
+        if self.is_lost:
+            self.server.ends.wait()
         hang_up(self.request, self.postgres)
 
     def _heard(self, speaker: socket.socket) -> Iterator[bytes]:
