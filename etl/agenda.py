@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from etl import database, leases, sweep
+from etl import database, leases, roster, sweep
 from etl.config import Config, Membership
 
 _NAME = "cleanroomsml-etl daemon"
@@ -98,9 +98,9 @@ class Agenda:
 
     def _register(self, connection: Connection) -> None:
         """Make the memberships known: at the first look, and again where somebody else has dropped one."""
-        if self._is_registered and leases.are_tracked(connection, list(self._memberships)):
+        if self._is_registered and roster.are_tracked(connection, list(self._memberships)):
             return
         tracked = sweep.tracked(self._config)
-        self._is_registered = leases.register(connection, tracked, drop_others=self._drops_others)
+        self._is_registered = roster.register(connection, tracked, drop_others=self._drops_others)
         if self._hastens:
-            leases.hasten(connection)
+            roster.hasten(connection)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
-from etl import database, leases
+from etl import database, roster
 from etl.config import Config, Membership
 from etl.run import Watcher
 from etl.sync import SyncReport, sync_membership
@@ -22,17 +22,17 @@ def register(config: Config) -> None:
         database.check_revision(connection)
         database.check_writable(connection)
         with connection.begin():
-            leases.register(connection, tracked(config))
+            roster.register(connection, tracked(config))
 
 
-def tracked(config: Config) -> list[leases.Tracked]:
+def tracked(config: Config) -> list[roster.Tracked]:
     """Return the configured memberships as they are registered."""
     return [_tracked(config, membership) for membership in config.memberships]
 
 
-def _tracked(config: Config, membership: Membership) -> leases.Tracked:
+def _tracked(config: Config, membership: Membership) -> roster.Tracked:
     schedule, quota = config.schedule_of(membership), config.quota_of(membership)
-    return leases.Tracked(
+    return roster.Tracked(
         membership.id,
         membership.region,
         membership.account_id,

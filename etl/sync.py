@@ -51,7 +51,7 @@ def sync_membership(
 ) -> SyncReport:
     """List one membership's jobs and store what is new; on a connection and a client of its own.
 
-    `config` names the database, and `leases.register` has made the membership known. With `if_due` one that is not
+    `config` names the database, and `roster.register` has made the membership known. With `if_due` one that is not
     due, or no longer, is left alone; `full` asks for a full listing where a quick sweep would do. What goes wrong
     with AWS or the database is told in the report; whatever else is raised is a bug, and recorded before it flies.
     """
