@@ -64,7 +64,7 @@ class Missing(NamedTuple):
     """Whether the grace since the first of them is over."""
 
 
-def different(keys: Sequence[int]) -> int | None:
+def count_distinct(keys: Sequence[int]) -> int | None:
     """Return how many different keys these are; None where they lie too far apart to be counted in little memory.
 
     A million keys of one sequence take a megabyte, and a set of them a hundred.

@@ -16,7 +16,7 @@ ITEMS = 5_000
 _BYTES = 8_000_000  # of fewer items, where they are long; of the usual ones 5,000 have half as many
 
 _ITEMS_AT_LEISURE = 1_000  # enough while AWS is slower than the database: at the end less is left to do, 0.15 s
-_LEISURE = 0.01  # seconds for which a page was waited: longer than who waits sleeps before that
+_LEISURE = 0.01  # seconds that a page was waited for: longer than the nap that is taken before (`ahead`)
 
 _ITEM_SHOWN = 300  # bytes of a malformed item that its record shows
 

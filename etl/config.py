@@ -83,7 +83,7 @@ def _like(pattern: str, what: str) -> AfterValidator:
 
 
 def _with_a_possible_port(address: str) -> str:
-    """Require a port that there is, of an address that ends with one: another would be a free one, any of them."""
+    """Refuse a port above 65535, for which the monitor would take any free one."""
     if int(address.rpartition(":")[2]) > _LAST_PORT:
         raise ValueError(f"must have a port up to {_LAST_PORT}")
     return address

@@ -67,7 +67,7 @@ class Glance:
         def places(connection: Connection) -> list[int]:
             return known.places(connection, self._run, self._scope, keys, farthest)
 
-        return not keys or quick.ask_now(self._writer.read(places), pages, self._page_size)
+        return not keys or quick.is_cheaper_to_ask(self._writer.read(places), pages, self._page_size)
 
     def _asked(self, unseen: Iterable[OpenJob]) -> StagedJobs | None:
         """Ask AWS for single jobs; return those that have changed, None where an answer leaves anything open."""

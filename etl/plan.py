@@ -12,13 +12,13 @@ from typing import NamedTuple
 from etl.scope import Scope
 
 _LONG_WAIT = 0.02
-"""Seconds that make a page worth to be waited for beside others: it takes the processor about 0.001 s."""
+"""From so many seconds a page on, reading side by side pays: a page takes the processor about 0.001 s."""
 
 _FASTER = 2
-"""Times that it must be faster, as far as the pace allows."""
+"""How many times faster it must become, as far as the pace allows."""
 
 _PAGES_A_PART = 2
-"""Pages that a part must have on average, to be worth the request more that it may take."""
+"""Pages that a part must have on average to be worth the extra request that it may take."""
 
 _MOST_AT_FIRST = 100
 """Parts of a listing of which nobody knows yet how long it is."""
@@ -48,7 +48,7 @@ def is_worth_it(wait: Wait) -> bool:
     return wait.at_once > 1 and wait.seconds >= _LONG_WAIT and not is_paced
 
 
-def are_few(parts: Sequence[Scope], expected_pages: int) -> bool:
+def are_worth_it(parts: Sequence[Scope], expected_pages: int) -> bool:
     """Tell whether so many listings are worth the request more that each may take. 0 pages: nobody knows."""
     return 1 < len(parts) <= (expected_pages // _PAGES_A_PART or _MOST_AT_FIRST)
 

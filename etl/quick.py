@@ -52,7 +52,7 @@ def is_short(jobs: int, page_size: int) -> bool:
     return jobs <= _FEW_PAGES * page_size
 
 
-def ask_now(places: Sequence[int], pages: int, page_size: int) -> bool:
+def is_cheaper_to_ask(places: Sequence[int], pages: int, page_size: int) -> bool:
     """Tell whether it takes the fewest requests to ask now for each open job that was not listed yet.
 
     `places` are the jobs' expected places in the listing, counted from 0, of which so many pages have been read.

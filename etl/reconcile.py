@@ -237,7 +237,7 @@ def _judged(timed: CTE) -> CTE:
 def _with_milestones(judged: CTE) -> CTE:
     """Find the milestones of each staged job as they are from now on, and give a new one its key.
 
-    Here and no earlier: what calls a sequence is stored in between, and its rows are as wide as a job.
+    Here and no earlier: Postgres stores the rows of a step that calls a sequence, and they are as wide as a job.
     """
     this = judged.c
     gone = status_transition.c

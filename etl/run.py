@@ -164,7 +164,7 @@ class Syncing:
         yield from self._reading.side_by_side(parts) if parts else self._reading.rest()
 
     def _parts(self) -> list[Scope]:
-        """Return the listings that a full one is split into; none: it is read as it is."""
+        """Return the listings that a full one is split into, or none if it is to be read whole."""
         wait = self._reading.wait
         if not (self._may_be_split() and self._reading.has_more and plan.is_worth_it(wait)):
             return []
@@ -173,7 +173,7 @@ class Syncing:
             parts = plan.parts(self._reading.models(), shares, wait.at_once, self._versions)
         except source.SourceError:  # most likely not permitted: without the models there is nothing to split by
             return []
-        return parts if plan.are_few(parts, self._run.expected_jobs // self._page_size) else []
+        return parts if plan.are_worth_it(parts, self._run.expected_jobs // self._page_size) else []
 
     def _versions(self, model_arn: str) -> list[str]:
         try:
@@ -201,7 +201,7 @@ class Syncing:
         """Count what the batches have changed, in a transaction of its own: of a first sync it takes seconds.
 
         A run that was broken off leaves it to the next one that is not; the views count by themselves meanwhile.
-        One with malformed items does not come to its finish, which would count what others have left.
+        A run with malformed items never finishes, so it counts here what earlier runs left uncounted.
         """
         if self.counts.jobs_new or self.counts.jobs_changed or self.counts.jobs_rejected:
             self._writer.write(lambda connection: rollups.count_up(connection, self._run.membership_key))

@@ -47,8 +47,8 @@ class Settling:
     def settle(self, pages: Iterator[Page]) -> None:
         """Store what the pages tell that is not yet known; if they break off, what they told before.
 
-        In a first listing a batch is decoded while the server settles the one before. Any sooner it would keep the
-        interpreter from the statements that come before that: an eighth of the time.
+        In a first listing a batch is decoded while the server settles the one before. Begun any sooner, it would
+        compete for the interpreter with the statements before that: an eighth of the time.
         """
         batches = Batches(self._counted(pages))
         before: Told | None = None

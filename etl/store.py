@@ -23,7 +23,7 @@ REJECTIONS_KEPT = 100
 STATUSES_KEPT = 100
 """Different unknown statuses that a run's record counts."""
 
-_PIECE = 10_000  # keys written at once: the text of a million of them is bounded, the list of their texts is not
+_PIECE = 10_000  # keys joined at once: a list of a million texts takes far more memory than the text made of them
 
 
 class Showed(NamedTuple):
@@ -131,7 +131,7 @@ def missing_jobs(
     """Return the jobs that a complete listing did not show in any state, and how many are tracked."""
     owner = {"owner": run.membership_key}
     tracked: int = connection.execute(absence.tracked_jobs(), owner).scalar_one()
-    if absence.different(shown) == tracked:  # who is tracked no more comes in an older state, if at all
+    if absence.count_distinct(shown) == tracked:  # a job no longer tracked is listed in an older state, if at all
         return [], tracked
     keys = _literal(shown + stale)
     rows = connection.execute(absence.missing_jobs(), {**owner, "shown_keys": keys, "grace": grace})

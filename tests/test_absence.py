@@ -9,7 +9,7 @@ import pytest
 from botocore.retries import standard
 from conftest import MINUTE, NOON, Etl, MakeEtl
 
-from etl.absence import LISTINGS_COUNTED, different
+from etl.absence import LISTINGS_COUNTED, count_distinct
 from etl.demo.answers import Answer, error, normal
 from etl.demo.clock import Clock
 from etl.demo.endpoint import Endpoint
@@ -87,7 +87,7 @@ def filtered(make_etl: MakeEtl, membership: Membership, model_arn: str) -> Etl:
     ],
 )
 def test_different_keys_are_counted_where_they_lie_close_together(keys: list[int], number: int | None) -> None:
-    assert different(array("q", keys)) == number
+    assert count_distinct(array("q", keys)) == number
 
 
 # Two listings and an answer

@@ -527,7 +527,7 @@ def test_the_parts_show_each_stored_job_of_a_model_once_and_each_model(
 def test_so_many_listings_are_worth_a_request_more_for_each(
     number: int, expected_pages: int, are_few: bool
 ) -> None:
-    assert plan.are_few([Scope(f"model/{nth}") for nth in range(number)], expected_pages) is are_few
+    assert plan.are_worth_it([Scope(f"model/{nth}") for nth in range(number)], expected_pages) is are_few
 
 
 @pytest.mark.parametrize(
