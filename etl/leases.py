@@ -226,8 +226,7 @@ def renew(connection: Connection, run: Run) -> None:
 def prepare(connection: Connection, lease: timedelta) -> None:
     """Bound how long the server waits for us in this transaction, and we for a lock; set what statements rest on.
 
-    Nothing is compiled: of a statement that is run for each batch that would take four fifths of the time. Names
-    without a schema are the system's or temporary, and NULL in an array is null.
+    Nothing is compiled: of a statement that is run for each batch that would take four fifths of the time.
     """
     limit = f"{lease.total_seconds():.0f}s"
     connection.execute(
@@ -235,7 +234,6 @@ def prepare(connection: Connection, lease: timedelta) -> None:
             func.set_config("idle_in_transaction_session_timeout", limit, True),
             func.set_config("lock_timeout", limit, True),
             func.set_config("jit", "off", True),
-            func.set_config("search_path", "pg_catalog, pg_temp", True),
             func.set_config("array_nulls", "on", True),
         )
     )

@@ -69,7 +69,7 @@ staged_job = Table(
     *(Column(name, inference_job.c[name].type) for name in _FACTS),
     Column("digest", inference_job.c.digest.type),
     Column("place", Integer),
-    prefixes=["TEMPORARY"],
+    schema="pg_temp",  # where no search_path leads past it
     postgresql_on_commit="DROP",  # in the same transaction: a transaction pooler in between does no harm
 )
 

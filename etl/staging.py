@@ -25,7 +25,7 @@ _TEXTS = tuple(
 _texts = attrgetter(*_TEXTS)
 _COLUMNS = (*_TEXTS, "create_time", "update_time", "output_account_ids", "extra", "digest", "place")
 
-_COPY = f"COPY {reconcile.staged_job.name} ({', '.join(_COLUMNS)}) FROM STDIN (ENCODING 'UTF8')"
+_COPY = f"COPY {reconcile.staged_job.fullname} ({', '.join(_COLUMNS)}) FROM STDIN (ENCODING 'UTF8')"
 
 _NULL = r"\N"
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
