@@ -36,8 +36,12 @@ _numbers = count(1)
 
 
 def pytest_configure() -> None:
-    """End in order when told to: a Postgres of ours must not outlive a test run that was stopped."""
+    """End in order when told to: a Postgres of ours must not outlive a test run that was stopped.
+
+    A shell lets what it runs in the background ignore Ctrl-C, and our children would inherit that.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
