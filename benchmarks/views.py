@@ -83,6 +83,15 @@ QUESTIONS = (
         limit=5,
     ),
     Question(
+        "status_history: what runs now, all",
+        "SELECT * FROM cleanrooms.status_history WHERE is_current AND status = 'CREATE_IN_PROGRESS'",
+    ),
+    Question(
+        "jobs_as_of: open, one membership, on each of 30 days",
+        "SELECT day, count(*) FROM generate_series(now() - interval '30 days', now(), '1 day') AS day"  # noqa: S608
+        f" CROSS JOIN LATERAL cleanrooms.jobs_as_of(day) WHERE is_open AND {OF_ONE} GROUP BY day",
+    ),
+    Question(
         "status_history: of the open jobs, all",
         "SELECT * FROM cleanrooms.open_jobs JOIN cleanrooms.status_history USING (job_arn)",
     ),

@@ -220,7 +220,7 @@ def _pace(made: BaseClient, membership: Membership, credentials: Credentials, li
     bucket = pace.bucket(membership.account_id or "default", membership.region, limit)
 
     def take_turn(**_: object) -> None:
-        credentials.get_frozen_credentials()  # a role that cannot be assumed takes no turn from the others
+        sessions.freeze(credentials)  # a role that cannot be assumed takes no turn from the others
         bucket.take(limit)
 
     def listen(parsed_response: dict[str, Any] | None, **_: object) -> None:

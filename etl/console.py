@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
 _WIDTH_ELSEWHERE = 160  # columns of a table that goes to a file or a pipe
+_WIDE = 100  # columns from which no cell of an id is broken: with fewer the others would be
 _BARS = 20  # more would not fit on a small terminal
 
 Advance = Callable[[str, int, int], None]
@@ -62,13 +63,14 @@ class Console:
 
         table = Table(title=title, title_justify="left", title_style="bold", header_style="")
         shown = [[row[name] for name in columns] for row in rows]
+        is_wide = self._rich().width >= _WIDE
         for place, name in enumerate(columns):
             numeric = any(isinstance(row[place], int | float) for row in shown)
             table.add_column(
                 name.replace("_", "\n"),
                 justify="right" if numeric else "left",
                 overflow="fold",
-                no_wrap=name.endswith("_id"),  # to be copied
+                no_wrap=is_wide and name.endswith("_id"),  # to be copied
             )
         for cells in shown:
             table.add_row(*(Text(_cell(value)) for value in cells))

@@ -36,9 +36,7 @@ _ASLEEP = 5.0  # seconds without a tick after which the scheduler is woken
 _DEAD = 60.0  # seconds without a tick after which the process had better be started again
 _HUNG = 300.0  # seconds of a look after which its session hangs for good: another process has another one
 _FAULTY = 60.0  # seconds for which a membership is left alone whose sync met a fault of this program
-_LEASES = (
-    5  # without a sign of a sync, after which it hangs: by then nothing that waits for the database still may
-)
+_LEASES = 5  # leases without a sign of a sync, after which it hangs: a lock is waited for no longer than one
 _SILENT = 15.0  # seconds after which a look has met a database that does not answer
 
 _OF_ONE_ROW = {"LockNotAvailable"}  # what the database refuses to one membership only
@@ -58,7 +56,7 @@ class Daemon:
         self._reloaded: Config | None = None
         self._workers = Workers(self._sync)
         self._faulty_until: dict[str, float] = {}
-        self._heard_at: dict[str, float] = {}
+        self._silent: set[str] = set()
         self._is_stopping = Event()
         self.left_behind: list[str] = []
         """What had not ended when the daemon did: then only the end of the process ends it."""
@@ -182,16 +180,15 @@ class Daemon:
     def _give_up_what_hangs(self) -> None:
         """Begin anew what has given no sign for long: its connection may have been lost without a word.
 
-        Should it live after all, the lease is still its own, and the membership is left to it.
+        At the second look: at the first one it may be we who slept. One that lives after all has outlived its
+        lease, and is fenced.
         """
         patience = max(self._config.sync.deadline, _LEASES * self._config.sync.lease).total_seconds()
-        now = time.monotonic()
-        for name in self._workers.busy_with:
-            silence = now - self._heard_at.get(name, now)
-            if silence > patience:
-                self._log.error("a sync hangs and is given up", membership=name, seconds=round(silence))
-                self._metrics.observe(SyncReport(name, "failed", error_class="Hangs"))
-                self._workers.give_up(name)
+        silent_before, self._silent = self._silent, self._workers.silent(patience)
+        for name in silent_before & self._silent:
+            self._log.error("a sync hangs and is given up", membership=name, seconds=round(patience))
+            self._metrics.observe(SyncReport(name, "failed", error_class="Hangs"))
+            self._workers.give_up(name)
 
     def _begin(self, due: Sequence[Membership]) -> None:
         # While there is trouble, one that tries is enough.
@@ -205,7 +202,6 @@ class Daemon:
         """Sync one membership; return whether the next one may follow: not if it met trouble that others share."""
         if self._is_stopping.is_set():
             return False
-        self._heard_at[membership.id] = time.monotonic()
         try:
             return self._take(sync_membership(self._config, membership, self._watch, if_due=True))
         except Exception as fault:  # noqa: BLE001 - a fault in one sync is recorded, and must not end the others
@@ -213,16 +209,14 @@ class Daemon:
             self._metrics.observe(SyncReport(membership.id, "failed", error_class=type(fault).__name__))
             self._faulty_until[membership.id] = time.monotonic() + _FAULTY
             return True
-        finally:
-            self._heard_at.pop(membership.id, None)
 
     def _faulty(self) -> list[str]:
         """Return the memberships whose sync met a fault of this program a little while ago."""
         now = time.monotonic()
         return [name for name, until in list(self._faulty_until.items()) if until > now]
 
-    def _watch(self, progress: Progress) -> None:
-        self._heard_at[progress.membership_id] = time.monotonic()
+    def _watch(self, _: Progress) -> None:
+        self._workers.hear()
         if self._is_stopping.is_set():
             raise StoppedError
 

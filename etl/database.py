@@ -102,7 +102,7 @@ def _unfit(connection: Connection) -> str | None:
     encoding = cast(psycopg.Connection, connection.connection.driver_connection).info.parameter_status(
         "server_encoding"
     )
-    if encoding != "UTF8":
+    if encoding not in {"UTF8", None}:  # a pooler may not pass it on
         return f"the database's encoding is {encoding}: names may not fit in; make one with ENCODING 'UTF8'"
     return None
 

@@ -108,6 +108,8 @@ class Reading:
                     waited = waited + _PATIENCE if answer is None else 0
                     self._look_up()
                     if waited > self._deadline:
+                        for listing in self._listings:
+                            listing.begin_anew()
                         raise source.SourceError(
                             source.NO_PROGRESS, f"AWS gave no answer within {self._deadline:.0f} s"
                         )

@@ -132,10 +132,6 @@ class AssumedRole(CredentialProvider):
         except ClientError as error:
             if error.response.get("Error", {}).get("Code"):
                 raise
-        except BotoCoreError:
-            raise
-        except OSError as error:  # a file that our own credentials are renewed from is not there any more
-            raise CredentialRetrievalError(provider="our own", error_msg=str(error)) from None
         except (ResponseParserError, LookupError, AttributeError):
             pass  # botocore's, of what is no XML, or not STS's
         # Outside: an error that tells a part of the answer may tell a part of the credentials.
@@ -145,6 +141,7 @@ class AssumedRole(CredentialProvider):
         """Return who asks with our own credentials as they are now: those in a file are replaced while we run."""
         session = self._new_session(self._region)
         ours = sessions.credentials(session)
+        sessions.freeze(ours)
         create_client = partial(
             session.create_client,
             region_name=self._region,

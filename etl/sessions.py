@@ -1,5 +1,7 @@
 """Sessions of botocore: where credentials are looked for, and that only the configuration says who is asked."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import botocore.session
@@ -23,16 +25,29 @@ def new_session(region: str) -> Session:
 
 
 def credentials(session: Session) -> Credentials:
-    """Find credentials; raises `BotoCoreError`, also where botocore stumbles over what it finds."""
-    try:
+    """Find credentials; raises `BotoCoreError` or `ClientError`."""
+    with _readable():
         found: Credentials | None = session.get_credentials()
-    except BotoCoreError:
-        raise
-    except (OSError, AttributeError) as error:  # a file or a program that is not there, what is no JSON object
-        raise CredentialRetrievalError(provider="our own", error_msg=str(error)) from None
     if found is None:
         raise NoCredentialsError
     return found
+
+
+def freeze(found: Credentials) -> None:
+    """Renew credentials if need be; raises `BotoCoreError` or `ClientError`."""
+    with _readable():
+        found.get_frozen_credentials()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Name what botocore stumbles over: a file or a program that is not there, an answer of another form."""
+    try:
+        yield
+    except BotoCoreError:
+        raise
+    except (OSError, AttributeError, LookupError, TypeError) as error:
+        raise CredentialRetrievalError(provider="our own", error_msg=str(error)) from None
 
 
 @cache

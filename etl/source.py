@@ -82,11 +82,11 @@ class Listing:
         self._slot = clients.Slot(self.aws)
 
     def leave(self) -> None:
-        """Leave behind the request that is under way: it no longer counts among those that are.
-
-        It may hang in the look for credentials, which then is begun anew.
-        """
+        """Leave behind the request that is under way: it no longer counts among those that are."""
         self._slot.leave()
+
+    def begin_anew(self) -> None:
+        """Let the next call look for credentials again: this one may hang in that."""
         clients.leave(self.aws, self.membership)
 
     def pages(self) -> Iterator[list[bytes]]:
@@ -189,32 +189,29 @@ class Listing:
 
     def _call(self, method: str, **request: Any) -> Any:
         """Return what `wire` took of the answer; raises `SourceError`."""
+        client: BaseClient | None = None
         try:
             with clients.counted(self.calls):
                 client = clients.client(self.aws, self.membership)
-                return self._asked(client, method, request)
+                with self._slot:
+                    response: dict[str, Any] = getattr(client, method)(**request)
+            return wire.taken(response)
+        except ClientError as error:
+            refusal = self._refusal(error, request.get("nextToken"), client)
+            if client and refusal.cure == "refresh":
+                clients.forget(self.aws, self.membership, client)
+            raise refusal from error
         except NoCredentialsError as error:
             raise SourceError(type(error).__name__, _NO_CREDENTIALS) from error
         # ValueError: botocore's, of an endpoint's URL. OSError: of a file that credentials are renewed from.
-        except (BotoCoreError, ClientError, ValueError, OSError) as error:
+        except (BotoCoreError, ValueError, OSError) as error:
             raise SourceError(type(error).__name__, _QUERY.sub("", str(error))) from error
         except RuntimeError as error:  # botocore's, of credentials that were expired when they came
             raise SourceError("ExpiredCredentials", f"is this machine's clock right? {error}") from error
         except wire.DamagedError as error:
             raise SourceError("DamagedPage", f"what AWS answers cannot be read: {error}") from error
 
-    def _asked(self, client: BaseClient, method: str, request: dict[str, Any]) -> Any:
-        try:
-            with self._slot:
-                response: dict[str, Any] = getattr(client, method)(**request)
-        except ClientError as error:
-            refusal = self._refusal(error, request.get("nextToken"), client.meta.partition)
-            if refusal.cure == "refresh":
-                clients.forget(self.aws, self.membership, client)
-            raise refusal from error
-        return wire.taken(response)
-
-    def _refusal(self, error: ClientError, next_token: str | None, partition: str) -> SourceError:
+    def _refusal(self, error: ClientError, next_token: str | None, client: BaseClient | None) -> SourceError:
         code = error.response["Error"]["Code"]
         message = str(error.response["Error"].get("Message", ""))
         for token in (self.calls.token, next_token or ""):
@@ -222,9 +219,10 @@ class Listing:
                 message = message.replace(token, "***")
         if error.operation_name == "AssumeRole" and self.membership.role_arn:
             return SourceError(code, self._not_assumed(code, message))
-        if error.operation_name not in wire.OPERATIONS:
+        if client is None or error.operation_name not in wire.OPERATIONS:
             return SourceError(code, f"our own credentials are not to be had ({error.operation_name}): {message}")
         if code in codes.DENIALS:
+            partition = client.meta.partition
             return SourceError(code, self._missing_permission(error.operation_name, message, partition))
         if code in codes.REFUSALS:
             return SourceError(code, message, cure="refresh")

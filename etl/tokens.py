@@ -61,10 +61,13 @@ def token(address: "URL", region: str) -> str:
     """Return a password that is good for a quarter of an hour; raises `TokenError`."""
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from etl.sessions import freeze
+
     try:
-        signed: str = _client(region).generate_db_auth_token(address.host, address.port or 5432, address.username)
-    # RuntimeError: they come expired. OSError: a file that they are renewed from is not there.
-    except (BotoCoreError, ClientError, RuntimeError, ValueError, OSError) as error:
+        client, credentials = _client(region)
+        freeze(credentials)
+        signed: str = client.generate_db_auth_token(address.host, address.port or 5432, address.username)
+    except (BotoCoreError, ClientError, RuntimeError, ValueError) as error:  # RuntimeError: they come expired
         raise TokenError(f"no IAM token for the database: {error}") from None
     return signed
 
@@ -88,7 +91,10 @@ def forget_credentials() -> None:
 
 
 @cache  # to make one takes 60 ms, to sign a token 0.1
-def _client(region: str) -> Any:
-    from etl.sessions import new_session
+def _client(region: str) -> tuple[Any, Any]:
+    """Return a client, and the credentials that it signs with."""
+    from etl.sessions import credentials, new_session
 
-    return new_session(region).create_client("rds")
+    session = new_session(region)
+    found = credentials(session)
+    return session.create_client("rds"), found

@@ -1,5 +1,6 @@
 """Workers: threads that sync what is due, each the next membership when it has done with one."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock, Thread, current_thread
@@ -19,6 +20,7 @@ class Workers:
         self._waiting: deque[Membership] = deque()
         self._slots = 0
         self._running: dict[str, Thread] = {}
+        self._heard_at: dict[Thread, float] = {}
 
     @property
     def busy_with(self) -> list[str]:
@@ -41,6 +43,16 @@ class Workers:
         for _ in range(wanted):
             Thread(target=self._work, name="syncs", daemon=True).start()
 
+    def hear(self) -> None:
+        """Take note that the sync of this very thread is alive."""
+        self._heard_at[current_thread()] = time.monotonic()
+
+    def silent(self, seconds: float) -> set[str]:
+        """Return the memberships of whose syncs nothing was heard for so long."""
+        since = time.monotonic() - seconds
+        with self._lock:
+            return {name for name, thread in self._running.items() if self._heard_at[thread] < since}
+
     def give_up(self, membership_id: str) -> None:
         """Let another worker take a membership up: the one that syncs it hangs, and takes nothing more up."""
         with self._lock:
@@ -52,10 +64,15 @@ class Workers:
             self._waiting.clear()
 
     def _work(self) -> None:
-        membership = self._next(None)
-        while membership is not None:
-            goes_on = self._sync(membership)
-            membership = self._next(membership, goes_on=goes_on)
+        self.hear()
+        try:
+            membership = self._next(None)
+            while membership is not None:
+                goes_on = self._sync(membership)
+                self.hear()
+                membership = self._next(membership, goes_on=goes_on)
+        finally:
+            del self._heard_at[current_thread()]
 
     def _next(self, done: Membership | None, *, goes_on: bool = True) -> Membership | None:
         """Put down what is done, and take up what waits: no other worker comes in between."""

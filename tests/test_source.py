@@ -1,5 +1,6 @@
 """What AWS is asked, with whose credentials, and how its refusals are told: real boto3 over real HTTP."""
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -391,11 +392,20 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "web_identity_token_file = /nowhere\nrole_arn = arn:aws:iam::111122223333:role/web",
         "credential_process = /nowhere/at-all",
         "credential_process = echo []",
+        "credential_process = cat number-expires.json",
     ],
 )
 def test_credentials_that_cannot_be_read_are_a_failed_run(
-    role: str | None, found: str, own: Path, make_etl: MakeEtl, membership: Membership
+    role: str | None,
+    found: str,
+    own: Path,
+    make_etl: MakeEtl,
+    membership: Membership,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    keys = {"Version": 1, "AccessKeyId": "AKIATESTS", "SecretAccessKey": "worthless", "Expiration": 9_999_999_999}
+    (own.parent / "number-expires.json").write_text(json.dumps(keys))
+    monkeypatch.chdir(own.parent)
     own.write_text(f"[default]\n{found}\n")
     code, error = failure_of(make_etl(memberships=[entry(membership, **({"role_arn": role} if role else {}))]))
     assert code in {"CredentialRetrievalError", "FileNotFoundError"}
@@ -628,6 +638,17 @@ def test_a_role_that_cannot_be_assumed_is_one_clear_line(
         f" {told} (AWS: User is not authorized to perform: sts:AssumeRole on resource: {ROLE})"
     )
     assert endpoint.counts[JOBS] == 0
+
+
+def test_a_role_that_is_slow_to_be_refused_is_asked_for_once(
+    make_etl: MakeEtl, world: World, endpoint: Endpoint
+) -> None:
+    memberships = [entry(world.add_membership(), role_arn=ROLE) for _ in range(3)]
+    endpoint.on(ASSUME_ROLE, answers.slow(0.6, answers.error("AccessDenied")), times=None)
+    etl = make_etl(memberships=memberships)
+    for _ in range(2):
+        assert {report.error_class for report in etl.sweep().values()} == {"AccessDenied"}
+    assert endpoint.counts[ASSUME_ROLE] == 1
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "RegionDisabledException"])

@@ -68,6 +68,21 @@ def test_what_is_given_up_is_taken_up_by_another_and_its_worker_takes_no_more(sc
     assert scene.begun == [hangs.id, hangs.id, waits.id]
 
 
+def test_only_who_syncs_a_membership_now_gives_a_sign_of_it(scene: Scene) -> None:
+    hangs = MANY[0]
+    scene.workers.begin([hangs], 1)
+    scene.until(lambda: scene.begun == [hangs.id])
+    scene.until(lambda: scene.workers.silent(0.05) == {hangs.id})
+    assert scene.workers.silent(PATIENCE) == set()
+    scene.workers.give_up(hangs.id)
+    assert scene.workers.silent(0.05) == set()
+    scene.workers.begin([hangs], 1)
+    scene.until(lambda: scene.begun == [hangs.id, hangs.id])
+    scene.until(lambda: scene.workers.silent(0.05) == {hangs.id})
+    scene.finish()
+    assert scene.workers.silent(0) == set()
+
+
 def test_what_is_begun_again_meanwhile_is_not_synced_twice_at_once(scene: Scene) -> None:
     scene.workers.begin(MANY[:2], 8)
     scene.until(lambda: len(scene.begun) == 2)

@@ -36,19 +36,19 @@ class Etl(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
-        try:
-            with Path(os.devnull).open("w") as nowhere:
-                # Python has none of a stream that was closed before it began.
-                sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-                _let_all_be_shown(sys.stdout)
+        with Path(os.devnull).open("w") as nowhere:
+            # Python has none of a stream that was closed before it began.
+            sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+            _let_all_be_shown(sys.stdout)
+            try:
                 return self._invoked(ctx)
-        except (KeyboardInterrupt, click.Abort):
-            fail("interrupted", EXIT_INTERRUPTED)
+            except (KeyboardInterrupt, click.Abort):
+                fail("interrupted", EXIT_INTERRUPTED)
 
     def _invoked(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit):
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # click's own: --help, a wrong option
         except Exception as error:
             if trouble := _trouble(error):

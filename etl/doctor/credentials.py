@@ -47,7 +47,7 @@ def look_up(region: str) -> tuple[Finding, Session | None]:
 def _fetched(session: Session) -> Credentials:
     """Return the credentials, after whatever it takes to have keys: a process, a login, a role of a profile."""
     found = sessions.credentials(session)
-    found.get_frozen_credentials()
+    sessions.freeze(found)
     return found
 
 

@@ -1,5 +1,6 @@
 -- Made of the views, since a function, unlike a view, reads with the rights of its caller. In two parts, each of which Postgres
--- can enter by membership and time: what is still held, and what was closed since.
+-- can enter by membership and time: what is still held, and what was closed. The moment stands outside: so both are read
+-- once for a series of moments.
 CREATE OR REPLACE FUNCTION cleanrooms.jobs_as_of(moment timestamptz)
 RETURNS TABLE (
     job_arn text,
@@ -31,10 +32,13 @@ BEGIN ATOMIC
         held.not_before,
         held.time_basis
     FROM (
-        SELECT * FROM cleanrooms.status_history WHERE is_current AND valid_from <= moment
+        SELECT job_arn, name, membership_id, trained_model_arn, status, valid_from, NULL AS valid_to, not_before, time_basis
+        FROM cleanrooms.status_history WHERE is_current
         UNION ALL
-        SELECT * FROM cleanrooms.status_history WHERE valid_from <= moment AND valid_to > moment
-    ) AS held;
+        SELECT job_arn, name, membership_id, trained_model_arn, status, valid_from, valid_to, not_before, time_basis
+        FROM cleanrooms.status_history WHERE valid_to IS NOT NULL
+    ) AS held
+    WHERE held.valid_from <= moment AND (held.valid_to > moment OR held.valid_to IS NULL);
 END;
 
 CREATE OR REPLACE FUNCTION cleanrooms.jobs_known_as_of(moment timestamptz)
@@ -70,8 +74,13 @@ BEGIN ATOMIC
         held.time_basis,
         held.observed_at
     FROM (
-        SELECT * FROM cleanrooms.status_history WHERE is_current AND observed_at <= moment
+        SELECT job_arn, name, membership_id, trained_model_arn, status, valid_from, NULL AS superseded_at, not_before,
+            time_basis, observed_at
+        FROM cleanrooms.status_history WHERE is_current
         UNION ALL
-        SELECT * FROM cleanrooms.status_history WHERE observed_at <= moment AND superseded_at > moment
-    ) AS held;
+        SELECT job_arn, name, membership_id, trained_model_arn, status, valid_from, superseded_at, not_before,
+            time_basis, observed_at
+        FROM cleanrooms.status_history WHERE valid_to IS NOT NULL
+    ) AS held
+    WHERE held.observed_at <= moment AND (held.superseded_at > moment OR held.superseded_at IS NULL);
 END;

@@ -7,7 +7,8 @@ SELECT
     opened.to_status AS status,
     opened.changed_time AS valid_from,
     closed.changed_time AS valid_to,
-    opened.changed_time + interval '0' = job.status_since AS is_current, -- by no index: thousands may change at one moment
+    -- + '0', so that no index by time is used for it: thousands of jobs may change at one moment.
+    opened.changed_time + interval '0' = job.status_since AND opened.to_status = job.status AS is_current,
     cleanrooms_etl.seconds_between(opened.changed_time, coalesce(closed.changed_time, now())) AS seconds,
     opened.from_status AS previous_status,
     closed.to_status AS next_status,
