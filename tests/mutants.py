@@ -271,9 +271,23 @@ MUTANTS = [
     Mutant(
         "expired credentials are used again",
         "source.py",
-        'if refusal.cure == "refresh":',
-        'if refusal.cure == "restart":',
+        'if client and refusal.cure == "refresh":',
+        'if client and refusal.cure == "restart":',
         ("test_source.py::test_credentials_that_expire_midway_are_renewed_and_the_listing_begins_again",),
+    ),
+    Mutant(
+        "an answer that was only slow costs the role its refusal",
+        "source.py",
+        "        self._slot.leave()\n",
+        "        self._slot.leave()\n        clients.leave(self.aws, self.membership)\n",
+        ("test_source.py::test_a_role_that_is_slow_to_be_refused_is_asked_for_once",),
+    ),
+    Mutant(
+        "a look for credentials that hangs is waited for again",
+        "reading.py",
+        "                            listing.begin_anew()",
+        "                            listing.leave()",
+        ("test_source.py::test_a_look_for_credentials_that_hangs_is_left_behind",),
     ),
     Mutant(
         "an empty token is no token",
