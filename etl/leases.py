@@ -193,7 +193,9 @@ _END_FROZEN_SESSION = text(
     "SELECT pg_terminate_backend(activity.pid) FROM pg_stat_activity AS activity"  # noqa: S608 - our own table
     f" JOIN {membership.fullname} ON activity.pid = lease_pid AND backend_start = lease_session_at"
     " WHERE membership_id = :membership_id AND usename = current_user"
-    " AND lease_until <= clock_timestamp() AND xact_start <= clock_timestamp() - :lease"
+    " AND lease_until <= clock_timestamp()"
+    # A server that is told to track no activities does not tell when a transaction began.
+    " AND coalesce(xact_start, '-infinity') <= clock_timestamp() - :lease"
     # Behind a transaction pooler the session may be somebody else's by now, who has nothing to do with this table.
     " AND EXISTS (SELECT FROM pg_locks WHERE pg_locks.pid = activity.pid AND mode = 'RowExclusiveLock'"
     f" AND relation = CAST('{membership.fullname}' AS regclass))"
