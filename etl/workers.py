@@ -48,10 +48,10 @@ class Workers:
         self._heard_at[current_thread()] = time.monotonic()
 
     def silent(self, seconds: float) -> set[str]:
-        """Return the memberships of whose syncs nothing was heard for so long."""
+        """Return the memberships of whose syncs nothing was heard for so long, those too whose thread has died."""
         since = time.monotonic() - seconds
         with self._lock:
-            return {name for name, thread in self._running.items() if self._heard_at[thread] < since}
+            return {name for name, thread in self._running.items() if self._heard_at.get(thread, 0.0) < since}
 
     def give_up(self, membership_id: str) -> None:
         """Let another worker take a membership up: the one that syncs it hangs, and takes nothing more up."""

@@ -83,6 +83,21 @@ def test_only_who_syncs_a_membership_now_gives_a_sign_of_it(scene: Scene) -> Non
     assert scene.workers.silent(0) == set()
 
 
+def test_a_worker_that_has_died_gives_no_sign(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("threading.excepthook", lambda _: None)  # it is we who let it die
+
+    def die(_: Membership) -> bool:
+        raise SystemExit
+
+    workers = Workers(die)
+    workers.begin(MANY[:1], 1)
+    for thread in workers.threads:
+        thread.join(PATIENCE)
+    scene.until(lambda: workers.silent(PATIENCE) == {MANY[0].id})
+    workers.give_up(MANY[0].id)
+    assert workers.busy_with == []
+
+
 def test_what_is_begun_again_meanwhile_is_not_synced_twice_at_once(scene: Scene) -> None:
     scene.workers.begin(MANY[:2], 8)
     scene.until(lambda: len(scene.begun) == 2)
