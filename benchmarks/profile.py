@@ -31,7 +31,7 @@ STAGES = {
     "HTTP": r"botocore/httpsession|urllib3/|http/client",
     "signing": r"botocore/(auth|signers|credentials)",
     "splitting pages": r"etl/wire",
-    "boto3 besides": r"botocore/|etl/(source|clients|pace)",
+    "boto3 besides": r"botocore/|etl/(calls|clients|onward|pace|source)",
     "digests": r"digests? \(etl/",
     "lookup of digests": r"by_digest \(etl/",
     "COPY": r"etl/staging|psycopg/_copy",

@@ -1,80 +1,24 @@
-"""Clients of AWS: one for each role and Region, shared by threads; each request counted and in its turn."""
+"""Clients of AWS: one for each role and Region, shared by threads; each request in its turn."""
 
 import threading
-import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from http import HTTPStatus
 from importlib.metadata import version
-from math import inf
 from typing import Any
 
 import boto3
-from botocore.awsrequest import AWSPreparedRequest
 from botocore.client import BaseClient
 from botocore.config import Config as ClientConfig
 from botocore.credentials import CredentialResolver, Credentials
 
-from etl import codes, pace, roles, sessions, wire
+from etl import calls, onward, pace, roles, sessions, wire
 from etl.config import Aws, Membership
 from etl.roles import AssumedRole, Role
 
 _SERVICE = "cleanroomsml"
 _REQUESTS = 5  # in all, for one page: the first and four retries
-
-
-@dataclass
-class Calls:
-    """Requests sent to AWS, with the retries and the refusals for going too fast among them."""
-
-    requests: int = 0
-    retries: int = 0
-    throttles: int = 0
-    token: str = field(default="", repr=False)
-    """The session token that the last request carried, so that whoever tells of its answer can leave it out."""
-    wait: float = inf
-    """The shortest time in seconds for which an answer was waited while this process had nothing to compute."""
-    _sent: tuple[float, float] = (0.0, 0.0)
-
-    def begin(self) -> None:
-        """Note that a request is being sent."""
-        self._sent = time.perf_counter(), time.process_time()
-
-    def end(self) -> None:
-        """Count a request that has had its answer, or none."""
-        began, computed = self._sent
-        wait = (time.perf_counter() - began) - (time.process_time() - computed)
-        self.wait = min(self.wait, wait)
-        self.requests += 1
-
-    @classmethod
-    def together(cls, every: "Iterable[Calls]") -> "Calls":
-        """Return the sum of several."""
-        counted = list(every)
-        return cls(
-            sum(calls.requests for calls in counted),
-            sum(calls.retries for calls in counted),
-            sum(calls.throttles for calls in counted),
-        )
-
-
-_current_calls: ContextVar[Calls] = ContextVar("_current_calls")
-
-
-@contextmanager
-def counted(calls: Calls) -> Iterator[None]:
-    """Count in `calls` what this thread sends meanwhile, for one answer."""
-    before = calls.requests
-    token = _current_calls.set(calls)
-    try:
-        yield
-    finally:
-        _current_calls.reset(token)
-        calls.retries += max(0, calls.requests - before - 1)
 
 
 @cache
@@ -104,30 +48,6 @@ class Slot:
         with suppress(IndexError):
             self._held.pop()
             self._slots.release()
-
-
-def _count_call(parsed_response: dict[str, Any] | None, **_: object) -> None:
-    """Count one request on the wire for whoever sent it (botocore's event ``response-received``)."""
-    calls = _current_calls.get()
-    calls.end()
-    calls.throttles += _is_throttle(parsed_response)
-
-
-def _note_sending(request: AWSPreparedRequest, **_: object) -> None:
-    """Note a request that is about to be sent, and its session token (botocore's event ``before-send``)."""
-    token = request.headers.get("X-Amz-Security-Token", "")
-    calls = _current_calls.get()
-    calls.token = token.decode() if isinstance(token, bytes) else token
-    calls.begin()
-
-
-def _is_throttle(parsed_response: dict[str, Any] | None) -> bool:
-    """Tell whether AWS answered that it is asked too often; None is no answer."""
-    if parsed_response is None:
-        return False
-    status = parsed_response["ResponseMetadata"].get("HTTPStatusCode")
-    code = parsed_response.get("Error", {}).get("Code")
-    return status == HTTPStatus.TOO_MANY_REQUESTS or code in codes.THROTTLES
 
 
 @dataclass
@@ -208,8 +128,8 @@ def _new_client(aws: Aws, membership: Membership) -> BaseClient:
         config=_client_config(aws),
     )
     wire.read_on(made, _SERVICE)
-    made.meta.events.register(f"before-send.{_SERVICE}", _note_sending)
-    made.meta.events.register(f"response-received.{_SERVICE}", _count_call)
+    onward.remember_on(made, _SERVICE)
+    calls.count_on(made, _SERVICE)
     if aws.requests_per_second is not None:
         _pace(made, membership, credentials, aws.requests_per_second)
     return made
@@ -220,11 +140,13 @@ def _pace(made: BaseClient, membership: Membership, credentials: Credentials, li
     bucket = pace.bucket(membership.account_id or "default", membership.region, limit)
 
     def take_turn(**_: object) -> None:
+        if calls.is_given():  # it has had its turn
+            return
         sessions.freeze(credentials)  # a role that cannot be assumed takes no turn from the others
         bucket.take(limit)
 
     def listen(parsed_response: dict[str, Any] | None, **_: object) -> None:
-        if _is_throttle(parsed_response):
+        if calls.is_throttle(parsed_response):
             bucket.slow_down()
 
     made.meta.events.register_first(f"request-created.{_SERVICE}", take_turn)

@@ -5,7 +5,8 @@ from contextlib import closing
 from datetime import timedelta
 from typing import TypeVar
 
-from etl import ahead, clients, source
+from etl import ahead, source
+from etl.calls import Calls
 from etl.config import Aws, Membership
 from etl.order import NewestFirst, Page
 from etl.plan import Wait
@@ -55,9 +56,9 @@ class Reading:
         return Wait(self._listings[0].calls.wait, self._aws.requests_per_second, self._aws.max_concurrency)
 
     @property
-    def calls(self) -> clients.Calls:
+    def calls(self) -> Calls:
         """The requests that it took so far."""
-        return clients.Calls.together(listing.calls for listing in self._listings)
+        return Calls.together(listing.calls for listing in self._listings)
 
     def one_by_one(self) -> Iterator[Page]:
         """Yield the pages of the membership's own listing, each read when it is asked for."""

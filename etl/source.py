@@ -1,20 +1,23 @@
 """A membership's jobs as AWS lists them: its pages, and what can go wrong with them.
 
 boto3 does the talking: credentials, signing, endpoints, retries and throttling are its own. Only the body of
-a successful page is ours, since botocore takes a damaged one for an empty success.
+a successful page is ours, since botocore takes a damaged one for an empty success, and the pages after the first
+repeat its request (`onward`).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from etl import clients, codes, wire
+from etl import clients, codes, onward, wire
+from etl.calls import Calls, counted
 from etl.config import Aws, Membership
 from etl.masking import masked
 
@@ -38,6 +41,8 @@ _NO_CREDENTIALS = (
 
 # Who may not ask, and who asks something in between that knows no such question, learns nothing.
 _NO_ANSWER = {*codes.DENIALS, "UnknownOperationException", "403", "404", "405", "501"}
+
+T = TypeVar("T")
 
 Cure = Literal["restart", "refresh"]
 
@@ -74,7 +79,7 @@ class Listing:
 
     aws: Aws
     membership: Membership
-    calls: clients.Calls = field(default_factory=clients.Calls)
+    calls: Calls = field(default_factory=Calls)
     has_more: bool = True
     """Whether AWS has pages that have not been read."""
 
@@ -124,16 +129,17 @@ class Listing:
         It is the body of ``GetTrainedModelInferenceJob``. Raises `SourceError` for any other answer.
         """
         try:
-            told: bytes = self._call(
-                "get_trained_model_inference_job",
-                membershipIdentifier=self.membership.id,
-                trainedModelInferenceJobArn=job_arn,
-            )
+            return self._ask(lambda client: self._job(client, job_arn))
         except SourceError as error:
             if error.code == "ResourceNotFoundException":
                 return None
             raise
-        return told
+
+    def _job(self, client: Any, job_arn: str) -> bytes:
+        response = client.get_trained_model_inference_job(
+            membershipIdentifier=self.membership.id, trainedModelInferenceJobArn=job_arn
+        )
+        return cast("bytes", wire.taken(response))
 
     def models(self, most: int | None = None) -> list[wire.Model]:
         """Return the membership's trained models, each with its newest version; raises `SourceError`.
@@ -163,19 +169,20 @@ class Listing:
 
     def _listed(self, method: str, request: dict[str, Any]) -> Iterator[wire.Page[Any]]:
         """Yield each page of a listing."""
-        request = dict(request)
+        pages = onward.Pages(method, request)
+        token: str | None = None
         tokens: set[bytes] = set()
         for _ in range(MAX_PAGES):
-            page: wire.Page[Any] = self._call(method, **request)
+            page = self._ask(partial(pages.read, token=token), token)
             yield page
-            if page.token is None:
+            token = page.token
+            if token is None:
                 return
             # Digests, since a token may be 10 kB long; botocore would page round a cycle for ever.
-            mark = blake2b(page.token.encode(), digest_size=16).digest()
+            mark = blake2b(token.encode(), digest_size=16).digest()
             if mark in tokens:
                 raise SourceError("RepeatedToken", "AWS gave the same nextToken twice: its pages go round")
             tokens.add(mark)
-            request["nextToken"] = page.token
         raise SourceError("TooManyPages", f"the listing did not end within {MAX_PAGES:,} pages")
 
     def _request(self) -> dict[str, Any]:
@@ -187,17 +194,16 @@ class Listing:
         }
         return {name: value for name, value in request.items() if value is not None}
 
-    def _call(self, method: str, **request: Any) -> Any:
-        """Return what `wire` took of the answer; raises `SourceError`."""
+    def _ask(self, ask: Callable[[BaseClient], T], token: str | None = None) -> T:
+        """Return the answer to what `ask` asks AWS, with a `token` or none; raises `SourceError`."""
         client: BaseClient | None = None
         try:
-            with clients.counted(self.calls):
+            with counted(self.calls):
                 client = clients.client(self.aws, self.membership)
                 with self._slot:
-                    response: dict[str, Any] = getattr(client, method)(**request)
-            return wire.taken(response)
+                    return ask(client)
         except ClientError as error:
-            refusal = self._refusal(error, request.get("nextToken"), client)
+            refusal = self._refusal(error, token, client)
             if client and refusal.cure == "refresh":
                 clients.forget(self.aws, self.membership, client)
             raise refusal from error

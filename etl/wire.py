@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 from botocore.client import BaseClient
@@ -165,6 +165,16 @@ def read_on(client: BaseClient, service: str) -> None:
     """Let the client's answers be read here; `taken` then returns what was read."""
     for operation, read in _READERS.items():
         client.meta.events.register(f"before-parse.{service}.{operation}", partial(_take, read))
+
+
+def page(operation: str, status: int, body: bytes) -> Page[Any] | None:
+    """Read a page of this listing operation; None of an answer that is none, which is botocore's to make of it."""
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        return None
+    try:
+        return cast("Page[Any]", _READERS[operation](body))
+    except (ValueError, RecursionError):
+        return None
 
 
 def taken(response: dict[str, Any]) -> Any:

@@ -250,9 +250,23 @@ MUTANTS = [
     Mutant(
         "an empty page is the last",
         "source.py",
-        "            if page.token is None:",
-        "            if page.token is None or not page.items:",
+        "            if token is None:",
+        "            if token is None or not page.items:",
         ("test_pagination.py::test_an_empty_page_with_a_token_is_followed",),
+    ),
+    Mutant(
+        "what is no page is asked for once more",
+        "onward.py",
+        "            with calls.given(answer):\n                return self._composed(client, token)",
+        "            return self._composed(client, token)",
+        ("test_onward.py::test_a_page_is_asked_for_five_times_in_all",),
+    ),
+    Mutant(
+        "pages go on with credentials that were replaced",
+        "onward.py",
+        "        if self._first is None or self._first[0] is not client:",
+        "        if self._first is None:",
+        ("test_onward.py::test_who_has_other_credentials_by_now_asks_with_those",),
     ),
     Mutant(
         "a listing without end is complete",

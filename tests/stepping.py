@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 import psycopg
 from sqlalchemy import text
 
-from etl import batches, clients, database, plan, reading
+from etl import batches, calls, database, plan, reading
 from etl.config import Config
 from etl.sync import sync_membership
 
@@ -102,6 +102,6 @@ def _sync(config: Config, channel: Connection) -> None:
     reading.PAGES_AHEAD = 0  # pages are read while nothing else is done: the steps come in one order
     plan._LONG_WAIT = 0.0
     psycopg.Connection.wait = preceded(psycopg.Connection.wait, announce)  # type: ignore[method-assign]
-    clients.Calls.begin = preceded(clients.Calls.begin, announce)  # type: ignore[method-assign]
+    calls.Calls.begin = preceded(calls.Calls.begin, announce)  # type: ignore[method-assign]
     report = sync_membership(config, config.memberships[0])
     assert report.outcome == "complete", report

@@ -270,6 +270,17 @@ def test_each_retry_waits_for_a_turn_of_its_own(account: Account, endpoint: Endp
     assert (listing.calls.requests, listing.calls.retries) == (5, 4)
 
 
+def test_what_boto3_tries_again_has_had_its_turn(
+    account: Account, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[float] = []
+    monkeypatch.setattr(pace.Bucket, "take", lambda _self, limit: turns.append(limit))
+    endpoint.on(JOBS, answers.normal(), answers.error("InternalServiceException"), answers.reset())
+    listing = account.listing(10, pages=3)
+    seconds_of(listing)
+    assert len(turns) == listing.calls.requests == 5
+
+
 def test_a_request_is_signed_when_its_turn_has_come(account: Account) -> None:
     # A signature is good for five minutes, and so long somebody may well wait.
     listing, signed = account.listing(4, pages=2), []

@@ -32,7 +32,7 @@ from sqlalchemy import Connection, text
 from stored import COLUMNS, WIRE_NAMES, Snapshot, Stored, snapshot
 
 from etl import batches, config, database, source, sweep, sync, verify
-from etl.clients import Calls
+from etl.calls import Calls
 from etl.config import Aws, Config, Membership
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -35,15 +35,17 @@ MAY_IMPORT = {
     "pace": set(),
     "codes": set(),
     "roles": {"backoff", "sessions"},
-    "clients": {"codes", "config", "pace", "roles", "sessions", "wire"},
-    "source": {"clients", "codes", "config", "masking", "wire"},
+    "calls": {"codes"},
+    "onward": {"calls", "wire"},
+    "clients": {"calls", "config", "onward", "pace", "roles", "sessions", "wire"},
+    "source": {"calls", "clients", "codes", "config", "masking", "onward", "wire"},
     "order": set(),
     "scope": set(),
     "plan": {"scope"},
     "batches": {"jobs", "known", "order", "staging", "store"},
     "quick": {"jobs", "leases", "scope"},
     "known": {"jobs", "leases", "plan", "quick", "scope", "tables"},
-    "reading": {"ahead", "clients", "config", "order", "plan", "scope", "source"},
+    "reading": {"ahead", "calls", "config", "order", "plan", "scope", "source"},
     "settling": {"batches", "known", "leases", "order", "staging", "store", "writer"},
     "glance": {
         "known", "leases", "quick", "reading", "scope", "settling", "source", "staging", "writer",
@@ -105,7 +107,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 
 # What is known of AWS, and what is known of the database.
-AWS = {"source", "clients", "reading", "roles", "wire"}
+AWS = {"calls", "clients", "onward", "reading", "roles", "source", "wire"}
 DATABASE = {
     "tables",
     "milestones",
@@ -185,7 +187,7 @@ def test_the_list_names_no_room_and_no_way_that_is_not_there() -> None:
 
 def test_aws_and_the_database_meet_in_a_run_in_the_daemon_and_at_the_doctor_s_alone() -> None:
     asking = {room for room, imported in rooms().items() if imported & AWS}
-    assert asking == {"clients", "source", "reading", "glance", "run", "daemon", "doctor"}
+    assert asking == {"clients", "onward", "source", "reading", "glance", "run", "daemon", "doctor"}
     assert not any(reach(room) & AWS for room in DATABASE)
     assert not any(reach(room) & DATABASE for room in AWS)
 
