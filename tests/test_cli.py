@@ -999,6 +999,13 @@ def test_without_a_url_sync_starts_and_migrates_the_private_postgres(
     assert private.run("verify").code == 0
 
 
+def test_without_a_url_it_is_told_whose_database_was_changed(private: Cli) -> None:
+    where = f" (the private Postgres in {private.home})"
+    private.run("db", "upgrade")
+    assert private.run("db", "upgrade", "--text").out == f"already at revision {tables.REVISION}{where}\n"
+    assert private.run("db", "grant", "analyst", "--text").out.splitlines()[-1] == f"analyst is a reader{where}"
+
+
 def test_without_a_url_a_daemon_starts_and_migrates_the_private_postgres(
     private: Cli, start_daemon: Daemon, membership: Membership
 ) -> None:

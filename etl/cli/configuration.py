@@ -49,6 +49,11 @@ def address(config: "Config") -> str:
     return config.database.address() if config.database.url else local_postgres().start()
 
 
+def where(config: "Config") -> str:
+    """Name the private local Postgres to people, where it serves because no database is configured."""
+    return "" if config.database.url else f" (the private Postgres in {local_postgres().folder})"
+
+
 def local_postgres() -> "LocalPostgres":
     """Return the private Postgres of this machine, running or not."""
     from etl.local_postgres import LocalPostgres

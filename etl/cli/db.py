@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etl.cli.configuration import address, configuration, local_postgres, with_database
+from etl.cli.configuration import address, configuration, local_postgres, where, with_database
 from etl.cli.describe import describe
 from etl.cli.errors import EXIT_TROUBLE, fail
 from etl.cli.grant import grant
@@ -39,14 +39,15 @@ def upgrade(file: Path | None, as_json: bool | None) -> None:
     """Bring the schema to this release's revision. Safe to repeat, and to run twice at once."""
     from etl import database
 
-    with database.connect(address(configuration(file))) as connection:
+    config = configuration(file)
+    with database.connect(address(config)) as connection:
         before = database.current_revision(connection)
         database.upgrade(connection)
         after = database.current_revision(connection)
         poor = _writers_in_want(connection)
     said = f"already at revision {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
     console = Console(as_json=as_json)
-    console.say(said, before=before, after=after)
+    console.say(said + where(config), before=before, after=after)
     for role in poor:
         console.complain(
             f"{role} lacks rights that this revision needs: run `etl db grant {quote(role)} --writer`"

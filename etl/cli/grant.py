@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etl.cli.configuration import configuration, connected
+from etl.cli.configuration import configuration, connected, where
 from etl.cli.errors import EXIT_TROUBLE, fail
 from etl.cli.options import with_options
 from etl.console import Console
@@ -65,16 +65,17 @@ def grant(
             given = access.grant(connection, role, statement_timeout=timeout)
     except access.AccessError as error:
         fail(str(error), EXIT_TROUBLE)
-    _tell(Console(as_json=as_json), given, "writer" if writer else "reader")
+    _tell(Console(as_json=as_json), given, "writer" if writer else "reader", where(config))
 
 
-def _tell(console: Console, given: "Given", what: str) -> None:
+def _tell(console: Console, given: "Given", what: str, database: str) -> None:
     if given.steps:
         rows = [{"done": step.is_done, "statement": step.statement} for step in given.steps]
         console.table("access", rows, ("done", "statement"))
     if not given.left:
         changed = "" if given.steps else ": nothing changed"
-        console.say(f"{given.role} is a {what}{changed}", role=given.role, access=what, changed=bool(given.steps))
+        said = f"{given.role} is a {what}{database}{changed}"
+        console.say(said, role=given.role, access=what, changed=bool(given.steps))
     if given.is_new:
         console.complain(
             f"{given.role} has no password yet: give it one with \\password {given.role} in `etl db psql`"
