@@ -6,16 +6,13 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -27,14 +24,29 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from etl import tokens, transport
+from etl.kinds import (
+    UUID,
+    Address,
+    Cron,
+    Duration,
+    Every,
+    Jobs,
+    MembershipId,
+    ModelArn,
+    ModelVersion,
+    Rate,
+    Region,
+    RoleArn,
+    Url,
+    Whole,
+    longest_pause,
+)
 from etl.scope import Scope
 
 DEFAULT_FILE = Path("etl.toml")
 
 PACE = 4.0
 """Requests a second that the daemon sends to an account and Region: AWS is thought to allow five."""
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class ConfigError(Exception):
@@ -45,70 +57,6 @@ class ConfigError(Exception):
             " ".join(complaint.split()) for complaint in complaints
         )  # keys may hold a line's end
         super().__init__("\n".join(self.complaints))
-
-
-def _duration(value: object) -> object:
-    """Read ``30s``, ``15m``, ``6h`` or ``1d``; a timedelta passes."""
-    if isinstance(value, timedelta):
-        return value
-    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("a duration is a number with its unit: 30s, 15m, 6h or 1d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-
-
-def _no_truth(value: object) -> object:
-    """Refuse true and false where a number stands: pydantic takes them for 1 and 0."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number")  # noqa: TRY004 - what pydantic takes for a complaint
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_no_truth)]
-Rate = Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False), BeforeValidator(_no_truth)]
-
-
-def _like(pattern: str, what: str) -> AfterValidator:
-    """Require the whole text to match, and say in words what was expected."""
-
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"must be {what}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _with_a_possible_port(address: str) -> str:
-    """Refuse a port above 65535, for which the monitor would take any free one."""
-    if int(address.rpartition(":")[2]) > _LAST_PORT:
-        raise ValueError(f"must have a port up to {_LAST_PORT}")
-    return address
-
-
-_LAST_PORT = 65_535
-
-_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_MODEL_ARN = rf"arn:aws[-a-z]*:cleanrooms-ml:[-a-z0-9]+:[0-9]{{12}}:(membership/{_UUID}/)?trained-model/.+"
-
-_HOST = r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z]([-.0-9A-Za-z]*[0-9A-Za-z])?)(:[0-9]{1,5})?"  # as botocore allows
-
-_ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[-.0-9A-Za-z]+):[0-9]{1,5}"
-
-Url = Annotated[str, _like(rf"https?://{_HOST}(/\S*)?", "https:// or http://, then host, port and path")]
-MembershipId = Annotated[str, _like(_UUID, "a membership's id: 36 characters of 0-9, a-f and -")]
-Region = Annotated[str, _like(r"[a-z]+(-[a-z]+)+-[0-9]+", "a region such as us-east-1")]
-RoleArn = Annotated[
-    str, _like(r"arn:aws[-a-z]*:iam::[0-9]{12}:role/\S+", "a role: arn:aws:iam::<account>:role/<name>")
-]
-Address = Annotated[
-    str, _like(_ADDRESS, "host:port, such as 127.0.0.1:9464"), AfterValidator(_with_a_possible_port)
-]
-ModelVersion = Annotated[str, _like(_UUID, "a version's identifier: 36 characters of 0-9, a-f and -")]
-ModelArn = Annotated[str, _like(_MODEL_ARN, "the ARN of a trained model: arn:aws:cleanrooms-ml:...")]
 
 
 class _Section(BaseModel):
@@ -233,9 +181,6 @@ class Daemon(_Section):
     listen: Address = "127.0.0.1:9464"
 
 
-Jobs = Annotated[Whole, Field(ge=1, le=1_000_000)]
-
-
 class Quota(_Section):
     """Open jobs that AWS allows at once: AWS's own defaults, unless it has raised them for you."""
 
@@ -243,18 +188,7 @@ class Quota(_Section):
     account: Jobs = 10
 
 
-_NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
-_MINUTE = timedelta(minutes=1)
 _BOTH = "give either every or cron, not both"
-
-
-def _fires(cron: str) -> str:
-    _longest_pause(cron)
-    return cron
-
-
-Every = Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=366)), BeforeValidator(_duration)]
-Cron = Annotated[str, AfterValidator(_fires)]
 
 
 class Schedule(_Section):
@@ -276,44 +210,13 @@ class Schedule(_Section):
     @property
     def interval(self) -> timedelta:
         """The longest pause that the schedule itself makes between two sweeps."""
-        return self.every if self.cron is None else _longest_pause(self.cron)
+        return self.every if self.cron is None else longest_pause(self.cron)
 
     @property
     def words(self) -> str:
         """The schedule in words: another one has others."""
         regular = f"every {self.every}" if self.cron is None else f"cron {self.cron}"
         return regular if self.every_open is None else f"{regular}, every {self.every_open} while jobs are open"
-
-
-@cache  # hundreds of memberships may have the same
-def _longest_pause(cron: str) -> timedelta:
-    """Return the longest pause that a cron line makes in a year; raises ValueError if it makes no sense.
-
-    It fires at the same times on each of its days, so the times of one and the distances of all are enough. They
-    are counted from a fixed day: no clock of the host is read.
-    """
-    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 - only who uses cron pays for it
-
-    if re.fullmatch(r"(\S+\s+){4}\S*[0-9]\S*", cron.strip()):
-        raise ValueError("write weekdays as mon to sun: of their numbers each program makes its own")
-    try:
-        trigger = CronTrigger.from_crontab(cron, timezone=UTC)
-    except ValueError as error:
-        raise ValueError(f"must be minute, hour, day, month, weekday (mon to sun), in UTC: {error}") from None
-
-    def fires(start: datetime, end: datetime, step: timedelta) -> list[datetime]:
-        found: list[datetime] = []
-        while (fired := trigger.get_next_fire_time(None, start)) and fired < end:
-            found.append(fired)
-            start = fired + step
-        return found
-
-    days = fires(_NEW_YEAR, _NEW_YEAR + timedelta(days=3 * 366), timedelta(days=1))
-    if not days:
-        raise ValueError("never fires: there is no such day")
-    times = fires(days[0], days[0].replace(hour=23, minute=59) + _MINUTE, _MINUTE)
-    nights = [later - earlier - (times[-1] - times[0]) for earlier, later in pairwise(days)]
-    return max((*nights, *(later - earlier for earlier, later in pairwise(times))), default=timedelta(days=366))
 
 
 class Membership(_Section):
@@ -522,7 +425,7 @@ def _place(settings: Mapping[str, Any], origin: str, detail: ErrorDetails) -> st
         case ("membership", int(index), *keys):
             given = settings["membership"][index]
             name = given.get("id") if isinstance(given, Mapping) else None
-            is_id = isinstance(name, str) and re.fullmatch(_UUID, name)
+            is_id = isinstance(name, str) and re.fullmatch(UUID, name)
             return ": ".join([origin, f"[[membership]] {index + 1}" + f" ({name})" * bool(is_id), *map(str, keys)])
         case path:
             return f"{origin}: {'.'.join(map(str, path))}"

@@ -23,7 +23,7 @@ def _timeout(_: click.Context, __: click.Parameter, value: str | None) -> timede
     """Read a duration as the configuration has them."""
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - `etl --help` need not wait for it
 
-    from etl.config import Duration  # noqa: PLC0415 - likewise
+    from etl.kinds import Duration  # noqa: PLC0415 - likewise
 
     if value is None:
         return None
