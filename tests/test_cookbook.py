@@ -16,8 +16,8 @@ def test_each_query_has_the_answer_that_is_printed_below_it(empty_database_url: 
     assert answered(document, lambda query: psql(empty_database_url, query)) == document
 
 
-def test_there_are_twenty_questions_each_with_a_word_of_advice() -> None:
-    assert len({question.title for question in QUESTIONS}) == 20
+def test_there_are_twenty_one_questions_each_with_a_word_of_advice() -> None:
+    assert len({question.title for question in QUESTIONS}) == 21
     assert all(question.title.endswith("?") and question.words for question in QUESTIONS)
 
 
