@@ -9,7 +9,7 @@ from http import HTTPStatus
 from math import inf
 from typing import Any
 
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.client import BaseClient
 
 from etl import codes
@@ -55,11 +55,6 @@ class Calls:
 _current: ContextVar[Calls] = ContextVar("_current")
 
 
-def current() -> Calls:
-    """Return where this thread's requests are counted."""
-    return _current.get()
-
-
 @contextmanager
 def counted(calls: Calls) -> Iterator[None]:
     """Count in `calls` what this thread sends meanwhile, for one answer."""
@@ -72,46 +67,20 @@ def counted(calls: Calls) -> Iterator[None]:
         calls.retries += max(0, calls.requests - before - 1)
 
 
-Answer = AWSResponse | Exception
-
-_given: ContextVar[list[Answer]] = ContextVar("_given")
-
-
-@contextmanager
-def given(answer: Answer) -> Iterator[None]:
-    """Let boto3 take this for what its next request in this thread is answered with, and send none."""
-    token = _given.set([answer])
-    try:
-        yield
-    finally:
-        _given.reset(token)
-
-
-def is_given() -> bool:
-    """Tell whether the next request in this thread has its answer."""
-    return bool(_given.get([]))
-
-
 def count_on(client: BaseClient, service: str) -> None:
     """Let the client's requests be counted for whoever sends them."""
     client.meta.events.register(f"before-send.{service}", _begin)
     client.meta.events.register(f"response-received.{service}", _end)
 
 
-def _begin(request: AWSPreparedRequest, **_: object) -> Any:
-    """Note that a request is being sent, unless it has its answer (botocore's event ``before-send``)."""
-    if is_given():
-        answer = _given.get().pop()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-    current().begin(request)
-    return None
+def _begin(request: AWSPreparedRequest, **_: object) -> None:
+    """Note that a request is being sent (botocore's event ``before-send``)."""
+    _current.get().begin(request)
 
 
 def _end(parsed_response: dict[str, Any] | None, **_: object) -> None:
     """Count one request on the wire (botocore's event ``response-received``)."""
-    calls = current()
+    calls = _current.get()
     calls.end()
     calls.throttles += is_throttle(parsed_response)
 

@@ -140,8 +140,6 @@ def _pace(made: BaseClient, membership: Membership, credentials: Credentials, li
     bucket = pace.bucket(membership.account_id or "default", membership.region, limit)
 
     def take_turn(**_: object) -> None:
-        if calls.is_given():  # it has had its turn
-            return
         sessions.freeze(credentials)  # a role that cannot be assumed takes no turn from the others
         bucket.take(limit)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from botocore.client import BaseClient
@@ -46,9 +46,13 @@ def _split(body: bytes) -> Page[bytes]:
         items, token = [bytes(item) for item in page.trainedModelInferenceJobs], page.nextToken
     except msgspec.DecodeError:
         items, token = _split_tolerantly(body)
+    return Page(items, _usable(token))
+
+
+def _usable(token: str | None) -> str | None:
     if token is not None and not token.encode():  # which raises of half a surrogate pair: no request could hold it
         raise ValueError("its nextToken is empty")
-    return Page(items, token)
+    return token
 
 
 def _split_tolerantly(body: bytes) -> tuple[list[bytes], str | None]:
@@ -111,7 +115,7 @@ _decode_models = msgspec.json.Decoder(_Models).decode
 def _models(body: bytes) -> Page[Model]:
     """Read a page of trained models, or of the versions of one; raises ValueError if it is none."""
     page = _decode_models(body)
-    return Page(page.trainedModels, page.nextToken)
+    return Page(page.trainedModels, _usable(page.nextToken))
 
 
 def _take(
@@ -165,16 +169,6 @@ def read_on(client: BaseClient, service: str) -> None:
     """Let the client's answers be read here; `taken` then returns what was read."""
     for operation, read in _READERS.items():
         client.meta.events.register(f"before-parse.{service}.{operation}", partial(_take, read))
-
-
-def page(operation: str, status: int, body: bytes) -> Page[Any] | None:
-    """Read a page of this listing operation; None of an answer that is none, which is botocore's to make of it."""
-    if status >= HTTPStatus.MULTIPLE_CHOICES:
-        return None
-    try:
-        return cast("Page[Any]", _READERS[operation](body))
-    except (ValueError, RecursionError):
-        return None
 
 
 def taken(response: dict[str, Any]) -> Any:

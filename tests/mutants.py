@@ -255,17 +255,17 @@ MUTANTS = [
         ("test_pagination.py::test_an_empty_page_with_a_token_is_followed",),
     ),
     Mutant(
-        "what is no page is asked for once more",
+        "what the first page went through goes on with the others",
         "onward.py",
-        "            with calls.given(answer):\n                return self._composed(client, token)",
-        "            return self._composed(client, token)",
-        ("test_onward.py::test_a_page_is_asked_for_five_times_in_all",),
+        '    context["composed"] = params | {"context": dict(context)}',
+        '    context["composed"] = params',
+        ("test_onward.py::test_pages_that_come_give_back_what_retries_have_taken_of_botocore_s_quota",),
     ),
     Mutant(
         "pages go on with credentials that were replaced",
         "onward.py",
-        "        if self._first is None or self._first[0] is not client:",
-        "        if self._first is None:",
+        "        elif self._first and self._first[0] is client:",
+        "        elif self._first:",
         ("test_onward.py::test_who_has_other_credentials_by_now_asks_with_those",),
     ),
     Mutant(

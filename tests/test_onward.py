@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 import botocore.retries.standard
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.httpsession import URLLib3Session
+from botocore.retries.quota import RetryQuota
 
 from etl import clients, source
 from etl.calls import counted
@@ -87,7 +89,7 @@ def test_the_others_say_what_boto3_s_own_would_say(
     listing: source.Listing, endpoint: Endpoint, sent: list[AWSPreparedRequest]
 ) -> None:
     def said(request: AWSPreparedRequest) -> tuple[object, ...]:
-        passing = {"authorization", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request"}
+        passing = {"authorization", "x-amz-date", "amz-sdk-invocation-id"}
         lasting = {name: word for name, word in headers(request).items() if name not in passing}
         return request.method, request.url, lasting, request.body
 
@@ -140,30 +142,30 @@ def test_each_is_signed_as_aws_reckons_it(
         assert headers(request)["authorization"].endswith(f"Signature={signature(request, 'a secret of ours')}")
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        answers.error("ThrottlingException"),
-        answers.error("InternalServiceException"),
-        answers.body(b"<html>"),
-        answers.body(b"", status=502),
-        answers.truncated(),
-        answers.reset(),
-    ],
-)
-def test_what_is_no_page_boto3_tries_again_as_it_does(
+TROUBLES = [
+    answers.error("ThrottlingException"),
+    answers.error("InternalServiceException"),
+    answers.body(b"<html>"),
+    answers.body(b"", status=502),
+    answers.truncated(),
+    answers.reset(),
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_what_is_no_page_is_asked_for_again(
     trouble: answers.Answer, listing: source.Listing, composed: list[dict[str, object]], endpoint: Endpoint
 ) -> None:
     endpoint.on(JOBS, answers.normal(), answers.normal(), *[trouble] * 3)
     assert read(listing) == PAGES
-    assert len(composed) == 2
+    assert len(composed) == 1
     assert (listing.calls.requests, listing.calls.retries) == (PAGES + 3, 3)
     assert [request.attempt for request in endpoint.requests] == [1, 1, 1, 2, 3, 4, 1]
     assert listing.calls.throttles == (3 if trouble == answers.error("ThrottlingException") else 0)
 
 
-@pytest.mark.parametrize("trouble", [answers.error("ThrottlingException"), answers.body(b"[]"), answers.reset()])
-def test_a_page_is_asked_for_five_times_in_all(
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_it_is_asked_for_five_times_in_all(
     trouble: answers.Answer, listing: source.Listing, endpoint: Endpoint
 ) -> None:
     endpoint.on(JOBS, answers.normal())
@@ -172,6 +174,56 @@ def test_a_page_is_asked_for_five_times_in_all(
         read(listing)
     assert endpoint.counts == {JOBS: 6}
     assert (listing.calls.requests, listing.calls.retries) == (6, 4)
+
+
+@pytest.mark.parametrize("times", [3, 5])
+def test_a_connection_that_cannot_be_made_is_tried_again(
+    times: int, listing: source.Listing, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, tried = URLLib3Session.send, 0
+
+    def fragile(self: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
+        nonlocal tried
+        tried += 1
+        if 1 < tried <= 1 + times:
+            raise EndpointConnectionError(endpoint_url=request.url, error="refused")
+        return send(self, request)
+
+    monkeypatch.setattr(URLLib3Session, "send", fragile)
+    if times < 5:
+        assert read(listing) == PAGES
+        assert endpoint.counts == {JOBS: PAGES}
+    else:
+        with pytest.raises(source.SourceError, match="Could not connect"):
+            read(listing)
+    assert listing.calls.retries == min(times, 4)
+
+
+def test_a_refusal_is_told_by_its_name(listing: source.Listing, endpoint: Endpoint) -> None:
+    endpoint.on(JOBS, answers.normal(), answers.error("ConflictException", 409, "Not now."))
+    with pytest.raises(source.SourceError, match=r"^Not now\.$") as refused:
+        read(listing)
+    assert refused.value.code == "ConflictException"
+    assert isinstance(refused.value.__cause__, ClientError)
+
+
+def test_pages_that_come_give_back_what_retries_have_taken_of_botocore_s_quota(
+    listing: source.Listing, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    release = RetryQuota.release
+
+    def noted(self: RetryQuota, amount: int) -> None:
+        release(self, amount)
+        left.append(self.available_capacity)
+
+    monkeypatch.setattr(RetryQuota, "release", noted)
+    broken = answers.error("InternalServiceException")
+    # The second and the third time of one page: what all but the last retry has taken only good pages give back.
+    endpoint.on(JOBS, broken, answers.normal(), broken, broken)
+    read(listing)
+    full = RetryQuota.INITIAL_CAPACITY
+    assert left == [full, full - 14, full - 13, full - 12]
 
 
 def test_who_has_other_credentials_by_now_asks_with_those(

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "codes": set(),
     "roles": {"backoff", "sessions"},
     "calls": {"codes"},
-    "onward": {"calls", "wire"},
+    "onward": {"wire"},
     "clients": {"calls", "config", "onward", "pace", "roles", "sessions", "wire"},
     "source": {"calls", "clients", "codes", "config", "masking", "onward", "wire"},
     "order": set(),
