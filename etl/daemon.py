@@ -36,7 +36,7 @@ _ASLEEP = 5.0  # seconds without a tick after which the scheduler is woken
 _DEAD = 60.0  # seconds without a tick after which the process had better be started again
 _HUNG = 300.0  # seconds of a look after which its session hangs for good: another process has another one
 _FAULTY = 60.0  # seconds for which a membership is left alone whose sync met a fault of this program
-_LEASES = 5  # leases without a sign of a sync, after which it hangs: a lock is waited for no longer than one
+_LEASES = 5  # after which a silent sync hangs: a healthy one is silent while it waits for a lock, for one lease
 _SILENT = 15.0  # seconds after which a look has met a database that does not answer
 
 _OF_ONE_ROW = {"LockNotAvailable"}  # what the database refuses to one membership only
@@ -56,7 +56,6 @@ class Daemon:
         self._reloaded: Config | None = None
         self._workers = Workers(self._sync)
         self._faulty_until: dict[str, float] = {}
-        self._silent: set[str] = set()
         self._is_stopping = Event()
         self.left_behind: list[str] = []
         """What had not ended when the daemon did: then only the end of the process ends it."""
@@ -178,17 +177,15 @@ class Daemon:
         clients.forget_all()
 
     def _give_up_what_hangs(self) -> None:
-        """Begin anew what has given no sign for long: its connection may have been lost without a word.
+        """Give up the syncs that were silent for long, to begin them anew: their connections may have died unnoticed.
 
-        At the second look: at the first one it may be we who slept. One that lives after all has outlived its
-        lease, and is fenced.
+        Two looks must agree: after one it may be this process that slept. A sync that lives after all has outlived
+        its lease, and is fenced.
         """
         patience = max(self._config.sync.deadline, _LEASES * self._config.sync.lease).total_seconds()
-        silent_before, self._silent = self._silent, self._workers.silent(patience)
-        for name in silent_before & self._silent:
+        for name in self._workers.give_up_silent(patience):
             self._log.error("a sync hangs and is given up", membership=name, seconds=round(patience))
             self._metrics.observe(SyncReport(name, "failed", error_class="Hangs"))
-            self._workers.give_up(name)
 
     def _begin(self, due: Sequence[Membership]) -> None:
         # While there is trouble, one that tries is enough.

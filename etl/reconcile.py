@@ -47,6 +47,8 @@ AHEAD = timedelta(seconds=5)
 
 STALE_RUNS_UNTIL_BELIEVED = 3
 
+_DIGEST_KEPT = timedelta(days=1)
+
 _TICK = timedelta(microseconds=1)  # the resolution of timestamptz
 
 # What AWS says of a job, in the order of its columns.
@@ -109,7 +111,13 @@ def settle_staged(*, all_new: bool = False) -> Executable:
         func.min(func.least(judged.c.create_time, judged.c.old_create_time))
         .filter(is_written)
         .label("earliest_creation"),
-    ).add_cte(_insert_new(judged), _update_changed(judged), _append_transitions(judged), _append_edits(judged))
+    ).add_cte(
+        _insert_new(judged),
+        _update_changed(judged),
+        _know_again(judged),
+        _append_transitions(judged),
+        _append_edits(judged),
+    )
 
 
 def _step(decided: Select[Any], name: str) -> CTE:
@@ -310,6 +318,21 @@ def _update_changed(judged: CTE) -> CTE:
             last_listed_at=case((judged.c.digest.is_(None), run_started_at())),
         )
         .cte("updated")
+    )
+
+
+def _know_again(judged: CTE) -> CTE:
+    """Know what is the same in other bytes by these from now on, lest it be decoded each time.
+
+    Once a day at the most: who sends its fields in another order each time is not run after.
+    """
+    job = inference_job.c
+    return (
+        update(inference_job)
+        .where(job.job_key == judged.c.job_key, judged.c.verdict == "same", judged.c.is_equal)
+        .where(job.digest != judged.c.digest, job.changed_at < _now - literal(_DIGEST_KEPT))
+        .values(digest=judged.c.digest, changed_at=_now)
+        .cte("known_again")
     )
 
 

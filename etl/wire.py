@@ -1,8 +1,7 @@
 """What AWS's answers look like on the wire: bytes to raw items, taken before botocore parses them."""
 
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -33,53 +32,34 @@ class _Body(msgspec.Struct):
 
 _decode_body = msgspec.json.Decoder(_Body).decode
 
-# Any escape. Half a surrogate pair alone is a group: whole pairs and escaped backslashes stand before it.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
-)
-
 
 def _split(body: bytes) -> Page[bytes]:
     """Split a page into its items without decoding them; raises ValueError if it is not a whole page."""
     try:
         page = _decode_body(body)
         items, token = [bytes(item) for item in page.trainedModelInferenceJobs], page.nextToken
+    except msgspec.ValidationError:
+        raise
     except msgspec.DecodeError:
         items, token = _split_tolerantly(body)
     return Page(items, _usable(token))
 
 
-def _usable(token: str | None) -> str | None:
-    if token is not None and not token.encode():  # which raises of half a surrogate pair: no request could hold it
-        raise ValueError("its nextToken is empty")
-    return token
-
-
 def _split_tolerantly(body: bytes) -> tuple[list[bytes], str | None]:
-    """Split a page of which one item may be odd: that must not cost the others."""
-    masked = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], body)
-    try:
-        page = _decode_body(masked)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        # NaN or a raw control character: the standard library reads them, if slowly.
-        match json.loads(body.decode("utf-8", "surrogateescape"), strict=False):
-            case {"trainedModelInferenceJobs": list(items), **others}:
-                return [json.dumps(item).encode() for item in items], msgspec.convert(
-                    others.get("nextToken"), str | None
-                )
-        raise
-    return list(_same_places(body, masked, page.trainedModelInferenceJobs)), page.nextToken
+    """Split a page of which one item may be odd: half a surrogate pair, NaN, a raw control character. Slow."""
+    match json.loads(body.decode("utf-8", "surrogateescape"), strict=False):
+        case {"trainedModelInferenceJobs": list(items), **others}:
+            token = msgspec.convert(others.get("nextToken"), str | None)
+            return [json.dumps(item).encode() for item in items], token
+    raise ValueError("it has no list of jobs")
 
 
-def _same_places(body: bytes, masked: bytes, items: list[msgspec.Raw]) -> Iterator[bytes]:
-    """Yield what stands in `body` where the items stand, one after the other, in `masked`."""
-    end = 0
-    for item in map(bytes, items):
-        start = masked.index(item, end)
-        end = start + len(item)
-        yield body[start:end]
+def _usable(token: str | None) -> str | None:
+    if token == "":
+        raise ValueError("its nextToken is empty")
+    if token:
+        token.encode()  # a ValueError where half a surrogate pair is in it: no request could hold that
+    return token
 
 
 class _Job(msgspec.Struct):

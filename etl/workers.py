@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from threading import Lock, Thread, current_thread
 
 from etl.config import Membership
@@ -21,6 +22,7 @@ class Workers:
         self._slots = 0
         self._running: dict[str, Thread] = {}
         self._heard_at: dict[Thread, float] = {}
+        self._silent: set[str] = set()
 
     @property
     def busy_with(self) -> list[str]:
@@ -47,16 +49,18 @@ class Workers:
         """Take note that the sync of this very thread is alive."""
         self._heard_at[current_thread()] = time.monotonic()
 
-    def silent(self, seconds: float) -> set[str]:
-        """Return the memberships of whose syncs nothing was heard for so long, those too whose thread has died."""
+    def give_up_silent(self, seconds: float) -> set[str]:
+        """Give up the syncs that were silent for so long, at the call before too; return their memberships.
+
+        Others may take those up, and the threads, which hang or have died, take nothing more up.
+        """
         since = time.monotonic() - seconds
         with self._lock:
-            return {name for name, thread in self._running.items() if self._heard_at.get(thread, 0.0) < since}
-
-    def give_up(self, membership_id: str) -> None:
-        """Let another worker take a membership up: the one that syncs it hangs, and takes nothing more up."""
-        with self._lock:
-            self._running.pop(membership_id, None)
+            silent = {name for name, thread in self._running.items() if self._heard_at.get(thread, -inf) < since}
+            hanging, self._silent = silent & self._silent, silent
+            for name in hanging:
+                del self._running[name]
+        return hanging
 
     def take_no_more(self) -> None:
         """Begin nothing more of what is waiting."""

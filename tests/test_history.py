@@ -533,6 +533,26 @@ def test_an_item_already_known_is_not_decoded_again(
     assert (report.counts.jobs_listed, report.counts.jobs_unchanged) == (4, 3)
 
 
+def test_the_same_job_in_other_bytes_is_known_by_them_after_a_day(
+    etl: Etl, world: World, membership: Membership, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.create_job(membership)
+    etl.sync()
+    monkeypatch.setattr(jobs, "_DECODER", b"another")
+    etl.sync()
+    etl.execute("UPDATE cleanrooms_etl.inference_job SET changed_at = changed_at - interval '25 hours'")
+    before, facts = written(etl), {**stored(etl, job), "digest": None, "changed_at": None}
+    etl.sync()
+    assert written(etl) == {**before, "inference_job": before["inference_job"] + 2}
+    assert {**stored(etl, job), "digest": None, "changed_at": None} == facts
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "decode", None)  # nothing is decoded
+        assert etl.sync().counts.jobs_unchanged == 2
+    monkeypatch.setattr(jobs, "_DECODER", b"yet another")  # within a day
+    etl.sync()
+    assert written(etl) == {**before, "inference_job": before["inference_job"] + 2}
+
+
 def test_a_job_that_was_missing_and_exists_is_known_by_its_bytes_again_once_it_was_seen(
     etl: Etl, world: World, membership: Membership, job: Job
 ) -> None:

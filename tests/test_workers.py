@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Event, Lock
 
 import pytest
@@ -60,7 +61,7 @@ def test_what_is_given_up_is_taken_up_by_another_and_its_worker_takes_no_more(sc
     hangs, waits = MANY[:2]
     scene.workers.begin([hangs], 1)
     scene.until(lambda: scene.begun == [hangs.id])
-    scene.workers.give_up(hangs.id)
+    scene.until(lambda: scene.workers.give_up_silent(0.05) == {hangs.id})
     scene.workers.begin([hangs, waits], 1)
     scene.until(lambda: scene.begun == [hangs.id, hangs.id])
     scene.finish()
@@ -68,19 +69,32 @@ def test_what_is_given_up_is_taken_up_by_another_and_its_worker_takes_no_more(sc
     assert scene.begun == [hangs.id, hangs.id, waits.id]
 
 
+def has_begun(scene: Scene, times: int) -> bool:
+    return len(scene.begun) == times
+
+
 def test_only_who_syncs_a_membership_now_gives_a_sign_of_it(scene: Scene) -> None:
+    hangs = MANY[0]
+    for begun in (1, 2):
+        scene.workers.begin([hangs], 1)
+        scene.until(partial(has_begun, scene, begun))
+        assert scene.workers.give_up_silent(PATIENCE) == set()
+        scene.until(lambda: scene.workers.give_up_silent(0.05) == {hangs.id})
+        assert scene.workers.give_up_silent(0.05) == set()
+    scene.finish()
+    assert scene.workers.busy_with == []
+
+
+def test_one_look_gives_nothing_up(scene: Scene) -> None:
     hangs = MANY[0]
     scene.workers.begin([hangs], 1)
     scene.until(lambda: scene.begun == [hangs.id])
-    scene.until(lambda: scene.workers.silent(0.05) == {hangs.id})
-    assert scene.workers.silent(PATIENCE) == set()
-    scene.workers.give_up(hangs.id)
-    assert scene.workers.silent(0.05) == set()
-    scene.workers.begin([hangs], 1)
-    scene.until(lambda: scene.begun == [hangs.id, hangs.id])
-    scene.until(lambda: scene.workers.silent(0.05) == {hangs.id})
-    scene.finish()
-    assert scene.workers.silent(0) == set()
+    time.sleep(0.05)
+    assert scene.workers.give_up_silent(0.05) == set()
+    assert scene.workers.busy_with == [hangs.id]
+    assert scene.workers.give_up_silent(PATIENCE) == set()  # heard of in between
+    assert scene.workers.give_up_silent(0.05) == set()
+    assert scene.workers.give_up_silent(0.05) == {hangs.id}
 
 
 def test_a_worker_that_has_died_gives_no_sign(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +107,7 @@ def test_a_worker_that_has_died_gives_no_sign(scene: Scene, monkeypatch: pytest.
     workers.begin(MANY[:1], 1)
     for thread in workers.threads:
         thread.join(PATIENCE)
-    scene.until(lambda: workers.silent(PATIENCE) == {MANY[0].id})
-    workers.give_up(MANY[0].id)
+    scene.until(lambda: workers.give_up_silent(PATIENCE) == {MANY[0].id})
     assert workers.busy_with == []
 
 
