@@ -86,7 +86,7 @@ def _fill(
     while wanted.acquire() and not is_over.is_set():
         try:
             source = turns.popleft()
-        except IndexError:  # the other readers have all that go on
+        except IndexError:  # the other readers hold every source that is left
             wanted.release()
             return
         try:

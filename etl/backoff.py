@@ -5,7 +5,16 @@ from datetime import timedelta
 from etl import codes
 
 CAP = timedelta(minutes=24)
-"""The longest pause; half an hour with what spreads the memberships."""
+"""The longest pause."""
+
+SPREAD = 0.25
+"""The share by which a pause grows at the most, that memberships may come one by one.
+
+A role's own pause does not grow: it is over when those of its memberships are.
+"""
+
+LONGEST = CAP * (1 + SPREAD)
+"""The longest pause with its spread."""
 
 _THROTTLED = timedelta(seconds=5)
 _DENIED = timedelta(minutes=1)

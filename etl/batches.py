@@ -7,7 +7,7 @@ from datetime import datetime
 
 from etl import jobs, staging, store
 from etl.known import Known
-from etl.order import Page
+from etl.order import OrderedPage
 from etl.staging import Staged, StagedJobs
 
 ITEMS = 5_000
@@ -25,12 +25,12 @@ _ITEM_SHOWN = 300  # bytes of a malformed item that its record shows
 class Batch:
     """Pages read and not yet settled."""
 
-    pages: list[Page] = field(default_factory=list)
+    pages: list[OrderedPage] = field(default_factory=list)
     items: list[bytes] = field(default_factory=list)
     size: int = 0
     """Bytes of the items."""
 
-    def add(self, page: Page) -> None:
+    def add(self, page: OrderedPage) -> None:
         """Take one more page."""
         self.pages.append(page)
         self.items += page.items
@@ -44,7 +44,7 @@ class Batch:
 class Batches:
     """Pages gathered into batches. What breaks the pages off is kept until the last batch was given."""
 
-    def __init__(self, pages: Iterator[Page]) -> None:
+    def __init__(self, pages: Iterator[OrderedPage]) -> None:
         self._pages = pages
         self.interruption: Exception | None = None
 
@@ -135,7 +135,7 @@ class Decoder:
             counts.unknown_statuses[status] += 1
 
 
-def _look_at_order(pages: Iterable[Page], created: Sequence[int | None]) -> None:
+def _look_at_order(pages: Iterable[OrderedPage], created: Sequence[int | None]) -> None:
     """Show the listings in what order their jobs came, by the createTime of each, in microseconds since 1970."""
     start = 0
     for page in pages:

@@ -76,34 +76,35 @@ def client(aws: Aws, membership: Membership) -> BaseClient:
         return place.client
 
 
-def forget(aws: Aws, membership: Membership, used: BaseClient) -> None:
+def replace(aws: Aws, membership: Membership, used: BaseClient) -> None:
     """Let the next call make a new client, which looks for credentials again.
 
     Of the threads that share a client the first one does it: the others find its successor.
     """
     with _places_lock:
-        place = _places.get(_key(aws, membership))
+        key = _key(aws, membership)
+        place = _places.get(key)
         if place and place.client is used:
-            _leave(_key(aws, membership))
+            _drop(key)
 
 
-def leave(aws: Aws, membership: Membership) -> None:
+def begin_anew(aws: Aws, membership: Membership) -> None:
     """Leave behind what may hang, be it in the look for credentials: the next call begins anew."""
     with _places_lock:
-        _leave(_key(aws, membership))
+        _drop(_key(aws, membership))
     if membership.role_arn:
         roles.forget_refusals(_role(aws, membership, membership.role_arn))
 
 
-def forget_all() -> None:
+def begin_all_anew() -> None:
     """Begin anew with all, whatever was refused: somebody says that something was mended."""
     with _places_lock:
         for key in list(_places):
-            _leave(key)
+            _drop(key)
     roles.forget_refusals()
 
 
-def _leave(key: tuple[object, ...]) -> None:
+def _drop(key: tuple[object, ...]) -> None:
     """Leave a client to the requests that are under way with it, and close its other connections."""
     place = _places.pop(key, None)
     if place and place.client:

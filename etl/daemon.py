@@ -174,10 +174,10 @@ class Daemon:
         self._agenda.close()
         self._workers.take_no_more()
         self._config, self._agenda = config, Agenda(config)
-        clients.forget_all()
+        clients.begin_all_anew()
 
     def _give_up_what_hangs(self) -> None:
-        """Give up the syncs that were silent for long, to begin them anew: their connections may have died unnoticed.
+        """Give up syncs that were silent for long, and begin them anew: their connections may have died unnoticed.
 
         Two looks must agree: after one it may be this process that slept. A sync that lives after all has outlived
         its lease, and is fenced.

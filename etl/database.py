@@ -210,7 +210,7 @@ def upgrade(connection: Connection) -> None:
         raise DatabaseError(f"the migration failed and changed nothing: {reason(error)}") from error
     except CommandError as error:
         if revision is None:
-            raise  # not for want of a way: of the revisions themselves
+            raise  # there was no old revision to go on from: the revisions themselves are broken
         raise DatabaseError(
             f"the database is at revision {revision}, from which this release knows no way to {REVISION}:"
             " upgrade with the release that brought it there first"

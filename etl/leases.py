@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, RowMapping, case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from etl import backoff
 from etl.scope import Scope
 from etl.tables import membership, sync_run
-
-_LONGEST_PAUSE = 1_800  # seconds for which a failing membership is put off at the most
 
 
 class FencedError(Exception):
@@ -61,6 +60,10 @@ class Run:
     """Jobs that the last complete full listing held; 0 if there was none."""
     listed: Listed
     """By the runs before."""
+
+    def began_within(self, span: timedelta, moment: datetime | None) -> bool:
+        """Tell whether it began so soon after a moment: never if there is none, or if the clock was set back."""
+        return moment is not None and moment <= self.started_at < moment + span
 
 
 class Following(NamedTuple):
@@ -177,7 +180,8 @@ def _is_due() -> ColumnElement[bool]:
     columns = membership.c
     now = func.clock_timestamp()
     # Later than any schedule or pause allows: the database's clock was set back.
-    farthest = func.make_interval(0, 0, 0, 0, 0, 0, func.greatest(columns.expected_seconds, _LONGEST_PAUSE) + 60)
+    longest_pause = int(backoff.LONGEST.total_seconds())
+    farthest = func.make_interval(0, 0, 0, 0, 0, 0, func.greatest(columns.expected_seconds, longest_pause) + 60)
     return or_(columns.next_due_at.is_(None), columns.next_due_at <= now, columns.next_due_at > now + farthest)
 
 
@@ -211,9 +215,6 @@ def _lease(lease: timedelta) -> dict[str, Any]:
     }
 
 
-_LOST = "the database lacks what this run has committed: a standby that lags has taken over"
-
-
 def renew(connection: Connection, run: Run) -> None:
     """Prolong the run's lease and lock the membership; raises `FencedError` if another run holds it by now."""
     renewed = connection.execute(
@@ -228,7 +229,8 @@ def renew(connection: Connection, run: Run) -> None:
 def prepare(connection: Connection, lease: timedelta) -> None:
     """Bound how long the server waits for us in this transaction, and we for a lock; set what statements rest on.
 
-    Nothing is compiled: of a statement that is run for each batch that would take four fifths of the time.
+    Nothing is compiled, which would take four fifths of the time of a statement that runs for each batch, and NULL
+    in an array literal is null, whatever the database says.
     """
     limit = f"{lease.total_seconds():.0f}s"
     connection.execute(
@@ -263,32 +265,6 @@ def now(connection: Connection) -> datetime:
     return moment
 
 
-def committed_batches(connection: Connection, run: Run) -> int:
-    """Return how many batches of the run are committed: finally so, since a commit under way is waited for."""
-    connection.execute(
-        select(membership.c.membership_key)
-        .where(membership.c.membership_key == run.membership_key)
-        .with_for_update()
-    )
-    batches: int | None = connection.scalar(select(sync_run.c.batches).where(*_is(run)))
-    if batches is None:
-        raise FencedError(_LOST)
-    return batches
-
-
-def count_batch(connection: Connection, run: Run, before: int) -> None:
-    """Count one more batch of the run than `before`, in the batch's own transaction.
-
-    Raises `FencedError` where the database knows of fewer: a standby that took over may lack the last of them, and
-    to go on would hide the hole. Where it lacks the run's beginning, epoch and number may be another run's by now.
-    """
-    counted = connection.execute(
-        update(sync_run).where(*_is(run), sync_run.c.batches == before).values(batches=before + 1)
-    )
-    if counted.rowcount == 0:
-        raise FencedError(_LOST)
-
-
 def ask_for_full(connection: Connection, run: Run) -> None:
     """Let the next sweep be a full one, if the lease is still the run's: who has taken it over sees to it."""
     connection.execute(
@@ -296,7 +272,3 @@ def ask_for_full(connection: Connection, run: Run) -> None:
         .where(membership.c.membership_key == run.membership_key, membership.c.lease_epoch == run.epoch)
         .values(full_due=True)
     )
-
-
-def _is(run: Run) -> tuple[ColumnElement[bool], ...]:
-    return sync_run.c.run_id == run.run_id, sync_run.c.started_at == run.started_at

@@ -34,7 +34,7 @@ class NewestFirst:
         return any(created[:number] == before[-number:] for number in range(1, len(before) + 1))
 
 
-class Page(NamedTuple):
+class OrderedPage(NamedTuple):
     """A page's raw items, and the order of the listing that it is of."""
 
     items: list[bytes]

@@ -41,8 +41,7 @@ def may_do(run: Run, scope: Scope, full_every: timedelta, page_size: int) -> boo
         before.newest_first is True
         and not before.full_due
         and before.scope == scope
-        and before.at is not None
-        and before.at <= run.started_at < before.at + full_every  # earlier: the database's clock was set back
+        and run.began_within(full_every, before.at)
         and not is_short(run.expected_jobs, page_size)
     )
 

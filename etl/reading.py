@@ -8,7 +8,7 @@ from typing import TypeVar
 from etl import ahead, source
 from etl.calls import Calls
 from etl.config import Aws, Membership
-from etl.order import NewestFirst, Page
+from etl.order import NewestFirst, OrderedPage
 from etl.plan import Wait
 from etl.scope import Scope
 
@@ -60,20 +60,20 @@ class Reading:
         """The requests that it took so far."""
         return Calls.together(listing.calls for listing in self._listings)
 
-    def one_by_one(self) -> Iterator[Page]:
+    def one_by_one(self) -> Iterator[OrderedPage]:
         """Yield the pages of the membership's own listing, each read when it is asked for."""
         return self._awaited(ahead.read(self._whole, depth=0, patience=_PATIENCE))
 
-    def rest(self) -> Iterator[Page]:
+    def rest(self) -> Iterator[OrderedPage]:
         """Yield the pages that are left of it, read ahead."""
         return self._awaited(ahead.read(self._whole, depth=PAGES_AHEAD, patience=_PATIENCE))
 
-    def from_the_start(self) -> Iterator[Page]:
+    def from_the_start(self) -> Iterator[OrderedPage]:
         """Yield all of its pages, as AWS gives them now."""
         self._whole = self._pages(self._membership)
         return self.rest()
 
-    def side_by_side(self, parts: Sequence[Scope]) -> Iterator[Page]:
+    def side_by_side(self, parts: Sequence[Scope]) -> Iterator[OrderedPage]:
         """Yield the pages of the listings of these parts, as they come."""
         pages = [self._pages(self._membership.narrowed(part)) for part in parts]
         readers = self._aws.max_concurrency
@@ -95,11 +95,11 @@ class Reading:
     def _answer(self, ask: Callable[[], T]) -> T:
         return next(self._awaited(ahead.read((ask() for _ in range(1)), depth=1, patience=_PATIENCE)))
 
-    def _pages(self, membership: Membership) -> Iterator[Page]:
+    def _pages(self, membership: Membership) -> Iterator[OrderedPage]:
         listing, order = source.Listing(self._aws, membership), NewestFirst()
         self._listings.append(listing)
         self._orders.append(order)
-        return (Page(items, order) for items in listing.pages())
+        return (OrderedPage(items, order) for items in listing.pages())
 
     def _awaited(self, arriving: Generator[T | None, None, None]) -> Iterator[T]:
         waited = 0.0

@@ -81,7 +81,7 @@ class Refusals:
             return self._of.setdefault(role, Refusal(self._monotonic))
 
     def forget(self, role: Role | None = None) -> None:
-        """Let a role, or each, be asked for again at once; who hangs while he asks goes on by himself."""
+        """Let a role, or each, be asked for again at once; a thread that hangs in a question is not disturbed."""
         with self._lock:
             if role is None:
                 self._of.clear()

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from etl import absence, database, known, leases, plan, quick, rollups, source, staging, store, timetable
 from etl.config import Config, Membership
 from etl.glance import Glance
-from etl.order import Page
+from etl.order import OrderedPage
 from etl.reading import Reading
 from etl.scope import Scope
 from etl.settling import Settling
@@ -151,7 +151,7 @@ class Syncing:
         shown, stale, grace = self._settling.shown, self._settling.stale, self._sync.absence_grace
         return self._writer.read(lambda connection: store.missing_jobs(connection, self._run, shown, stale, grace))
 
-    def _pages(self) -> Iterator[Page]:
+    def _pages(self) -> Iterator[OrderedPage]:
         """Yield the pages of a full listing: split by model and side by side, where that is faster."""
         if not self.counts.pages:  # else a glance has read the first ones
             for page in self._reading.one_by_one():
@@ -182,19 +182,17 @@ class Syncing:
             return []
 
     def _may_be_split(self) -> bool:
-        """Tell whether nobody needs the whole, which alone tells what is missing, or of an unknown model.
+        """Tell whether a split listing will do, as far as the runs before tell.
 
-        A first listing may be split: the next one, which is not, proves it.
+        Only a whole one shows what is missing, and the jobs of models that nobody names. A first listing may be
+        split: the next one, which is not, proves it.
         """
         before, full_every = self._run.listed, self._sync.full_every
         if not self._membership.scope.is_whole or not full_every:
             return False
         if before.at is None:
             return True
-        is_recent = (
-            before.unsplit_at is not None
-            and before.unsplit_at <= self._run.started_at < before.unsplit_at + full_every
-        )
+        is_recent = self._run.began_within(full_every, before.unsplit_at)
         return is_recent and not before.full_due and not before.in_vain
 
     def _count_up(self) -> None:

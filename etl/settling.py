@@ -1,7 +1,7 @@
 """Pages to stored jobs: a run's batches looked up, decoded and settled, each in a transaction of its own."""
 
 from array import array
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cache, cached_property, partial
@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from etl import known, leases, store
 from etl.batches import Batch, Batches, Decoder, Told
-from etl.order import Page
+from etl.order import OrderedPage
 from etl.staging import Staged, StagedJobs
 from etl.writer import Writer
 
@@ -44,27 +44,32 @@ class Settling:
         self._writer = writer
         self._with_calls = with_calls
 
-    def settle(self, pages: Iterator[Page]) -> None:
-        """Store what the pages tell that is not yet known; if they break off, what they told before.
-
-        In a first listing a batch is decoded while the server settles the one before. Begun any sooner, it would
-        compete for the interpreter with the statements before that: an eighth of the time.
-        """
+    def settle(self, pages: Iterator[OrderedPage]) -> None:
+        """Store what the pages tell that is not yet known; if they break off, what they told before."""
         batches = Batches(self._counted(pages))
+        settle_all = self._settle_overlapping if self.is_first else self._settle_in_turn
+        settle_all(batches)
+        if batches.interruption:
+            raise batches.interruption
+
+    def _settle_in_turn(self, batches: Iterable[Batch]) -> None:
+        for batch in batches:
+            self._settle(batch)
+
+    def _settle_overlapping(self, batches: Iterable[Batch]) -> None:
+        """Decode each batch of a first listing while the server settles the one before.
+
+        Begun sooner, it would compete for the interpreter with the statements before that: an eighth of the time.
+        """
         before: Told | None = None
         with ThreadPoolExecutor(1) as decoder:
             for batch in batches:
-                if not self.is_first:
-                    self._settle(batch)
-                    continue
-                begin = cache(partial(decoder.submit, self._decoded, batch))
+                begin = cache(partial(decoder.submit, self._decoded, batch))  # once, whatever is tried again
                 if before:
                     self._store(before, meanwhile=begin)
                 before = begin().result()
         if before:
             self._store(before)
-        if batches.interruption:
-            raise batches.interruption
 
     def _settle(self, batch: Batch) -> Told:
         """Settle a batch before the next one is looked up, which may show the same job as it was known before."""
@@ -79,7 +84,7 @@ class Settling:
         nothing = known.nothing(len(batch.items))  # to look nothing up is a twentieth of it
         return self.decoder.decode(batch, batch.digests(), nothing)
 
-    def settle_page(self, page: Page, expected: Container[str]) -> int:
+    def settle_page(self, page: OrderedPage, expected: Container[str]) -> int:
         """Settle a page by itself; return how many of its last items, at least, told nothing new.
 
         Of the jobs `expected`, by their ARNs, nothing is new.
@@ -104,7 +109,7 @@ class Settling:
         """Return the keys of the jobs that were shown in an older state only."""
         return set(self.stale).difference(self.shown)
 
-    def _counted(self, pages: Iterator[Page]) -> Iterator[Page]:
+    def _counted(self, pages: Iterator[OrderedPage]) -> Iterator[OrderedPage]:
         for page in pages:
             self.listed += len(page.items)
             yield page

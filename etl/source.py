@@ -39,7 +39,7 @@ _NO_CREDENTIALS = (
     " or run where a role is attached"
 )
 
-# Who may not ask, and who asks something in between that knows no such question, learns nothing.
+# Not permitted, or answered by a proxy that does not know the operation: either way AWS has told us nothing.
 _NO_ANSWER = {*codes.DENIALS, "UnknownOperationException", "403", "404", "405", "501"}
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Listing:
 
     def begin_anew(self) -> None:
         """Let the next call look for credentials again: this one may hang in that."""
-        clients.leave(self.aws, self.membership)
+        clients.begin_anew(self.aws, self.membership)
 
     def pages(self) -> Iterator[list[bytes]]:
         """Yield each page's raw items until AWS says that there are no more; raises `SourceError`.
@@ -205,7 +205,7 @@ class Listing:
         except ClientError as error:
             refusal = self._refusal(error, token, client)
             if client and refusal.cure == "refresh":
-                clients.forget(self.aws, self.membership, client)
+                clients.replace(self.aws, self.membership, client)
             raise refusal from error
         except NoCredentialsError as error:
             raise SourceError(type(error).__name__, _NO_CREDENTIALS) from error

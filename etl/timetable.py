@@ -11,7 +11,6 @@ from etl.config import Schedule
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 _CRON_SPREAD = timedelta(seconds=30)
-_BACKOFF_SPREAD = 0.25  # of a pause, which only grows by it: a role's own pause is over when its memberships' are
 
 
 class Appointment(NamedTuple):
@@ -47,7 +46,7 @@ def _first(following: Callable[[datetime], datetime], started: datetime, now: da
 
 def retry(error_class: str, failures: int, membership_id: str, now: datetime) -> datetime:
     """Return when to try again after so many failures in a row, each membership at a moment of its own."""
-    return now + backoff.delay(error_class, failures) * (1 + _BACKOFF_SPREAD * _share(membership_id))
+    return now + backoff.delay(error_class, failures) * (1 + backoff.SPREAD * _share(membership_id))
 
 
 def _following(schedule: Schedule, membership_id: str) -> Callable[[datetime], datetime]:

@@ -9,16 +9,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
 from etl import database, leases
+from etl.tables import membership, sync_run
 
 T = TypeVar("T")
 
 _PAUSES = (0.1, 0.5, 1, 2, 4, 8, 15)  # seconds: a database that restarts is back within half a minute
 _LOOK = 0.25  # seconds of a pause until who waits looks whether to go on
 _RENEWALS = 3  # renewals that fit in a lease: two may be late
+
+
+_LOST = "the database lacks what this run has committed: a standby that lags has taken over"
 
 
 def _nothing(_: object) -> None:
@@ -59,7 +63,7 @@ class Writer:
                 return
             database.check_revision(connection)  # a newer release may have come meanwhile
             leases.renew(connection, self._run)
-            leases.count_batch(connection, self._run, self._batches)
+            _count_batch(connection, self._run, self._batches)
             is_tried = True
             self._uncertain = partial(accept, work(connection))
 
@@ -70,7 +74,7 @@ class Writer:
         """Find out whether a batch whose COMMIT was not answered was committed, and accept it if so."""
         if self._uncertain is None:
             return False
-        is_committed = leases.committed_batches(connection, self._run) > self._batches
+        is_committed = _committed_batches(connection, self._run) > self._batches
         if is_committed:
             self._accept()
         self._uncertain = None
@@ -109,3 +113,33 @@ class Writer:
         with self._connection.begin():
             leases.prepare(self._connection, self._run.lease)
             return work(self._connection)
+
+
+def _committed_batches(connection: Connection, run: leases.Run) -> int:
+    """Return how many batches of the run are committed: finally so, since a commit under way is waited for."""
+    connection.execute(
+        select(membership.c.membership_key)
+        .where(membership.c.membership_key == run.membership_key)
+        .with_for_update()
+    )
+    batches: int | None = connection.scalar(select(sync_run.c.batches).where(*_is(run)))
+    if batches is None:
+        raise leases.FencedError(_LOST)
+    return batches
+
+
+def _count_batch(connection: Connection, run: leases.Run, before: int) -> None:
+    """Count one more batch of the run than `before`, in the batch's own transaction.
+
+    Raises `FencedError` where the database knows of fewer: a standby that took over may lack the last of them, and
+    to go on would hide the hole. Where it lacks the run's beginning, epoch and number may be another run's by now.
+    """
+    counted = connection.execute(
+        update(sync_run).where(*_is(run), sync_run.c.batches == before).values(batches=before + 1)
+    )
+    if counted.rowcount == 0:
+        raise leases.FencedError(_LOST)
+
+
+def _is(run: leases.Run) -> tuple[ColumnElement[bool], ...]:
+    return sync_run.c.run_id == run.run_id, sync_run.c.started_at == run.started_at

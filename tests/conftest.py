@@ -142,7 +142,7 @@ def membership(world: World) -> Membership:
 def endpoint(world: World) -> Iterator[Endpoint]:
     with Endpoint(world) as endpoint:
         yield endpoint
-    clients.forget_all()  # a later endpoint may have the same port, but not the same credentials
+    clients.begin_all_anew()  # a later endpoint may have the same port, but not the same credentials
 
 
 @dataclass

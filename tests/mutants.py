@@ -293,7 +293,7 @@ MUTANTS = [
         "an answer that was only slow costs the role its refusal",
         "source.py",
         "        self._slot.leave()\n",
-        "        self._slot.leave()\n        clients.leave(self.aws, self.membership)\n",
+        "        self._slot.leave()\n        clients.begin_anew(self.aws, self.membership)\n",
         ("test_source.py::test_a_role_that_is_slow_to_be_refused_is_asked_for_once",),
     ),
     Mutant(
@@ -476,15 +476,15 @@ MUTANTS = [
     Mutant(
         "a lost COMMIT is taken for a failure",
         "writer.py",
-        "leases.committed_batches(connection, self._run) > self._batches",
-        "leases.committed_batches(connection, self._run) < self._batches",
+        "_committed_batches(connection, self._run) > self._batches",
+        "_committed_batches(connection, self._run) < self._batches",
         ("test_lost_commit.py::test_connections_lost_around_every_other_commit_leave_no_trace",),
     ),
     Mutant(
         "any lost COMMIT is taken for a success",
         "writer.py",
-        "leases.committed_batches(connection, self._run) > self._batches",
-        "leases.committed_batches(connection, self._run) >= self._batches",
+        "_committed_batches(connection, self._run) > self._batches",
+        "_committed_batches(connection, self._run) >= self._batches",
         ("test_lost_commit.py::test_connections_lost_around_every_other_commit_leave_no_trace",),
     ),
     Mutant(
@@ -546,7 +546,7 @@ MUTANTS = [
     ),
     Mutant(
         "a run goes on over a batch that a failover has lost",
-        "leases.py",
+        "writer.py",
         "update(sync_run).where(*_is(run), sync_run.c.batches == before)",
         "update(sync_run).where(*_is(run))",
         ("test_failover.py::test_a_run_whose_last_batches_are_lost_ends_and_the_next_sweep_is_full",),
@@ -780,9 +780,9 @@ MUTANTS = [
     ),
     Mutant(
         "quick sweeps put the full one off for ever",
-        "quick.py",
-        "before.at <= run.started_at < before.at + full_every",
-        "before.at <= run.started_at",
+        "leases.py",
+        "moment <= self.started_at < moment + span",
+        "moment <= self.started_at",
         ("test_quick.py::test_a_full_listing_comes_when_full_every_is_over",),
     ),
     Mutant(

@@ -162,13 +162,13 @@ def test_a_follower_that_came_before_the_lost_answer_was_looked_for_changes_noth
 ) -> None:
     """The last COMMIT took place; before the first run knows, another takes the membership over."""
     followers: list[SyncReport] = []
-    look = leases.committed_batches
+    look = writer._committed_batches
 
     def too_late(*arguments: Any) -> int:
         followers.append(etl.sync())
         return look(*arguments)
 
-    monkeypatch.setattr(leases, "committed_batches", too_late)
+    monkeypatch.setattr(writer, "_committed_batches", too_late)
     proxy.cut = at({COMMITS: "after"})
     report = sync_through(proxy, etl)
     assert (report.outcome, report.counts.transitions) == ("complete", 4)

@@ -235,7 +235,7 @@ def test_who_has_other_credentials_by_now_asks_with_those(
     def change(_: Request) -> None:
         endpoint.before_page = None
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIANEWONE")
-        clients.leave(listing.aws, listing.membership)
+        clients.begin_anew(listing.aws, listing.membership)
 
     endpoint.before_page = change
     assert read(listing) == PAGES

@@ -17,7 +17,7 @@ from etl.demo.membership import Membership
 from etl.demo.request import JOB, JOBS, Request
 from etl.demo.resources import Job
 from etl.demo.world import World
-from etl.order import NewestFirst, Page
+from etl.order import NewestFirst, OrderedPage
 
 DAMAGED: dict[str, Answer] = {
     "no list": answers.page({}),
@@ -304,7 +304,7 @@ def _batches_of_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_long_items_are_settled_in_smaller_batches() -> None:
-    pages = [Page([b"x" * 1_000_000] * 3, NewestFirst()) for _ in range(6)]
+    pages = [OrderedPage([b"x" * 1_000_000] * 3, NewestFirst()) for _ in range(6)]
     assert [len(batch.items) for batch in batches.Batches(iter(pages))] == [9, 9, 0]
 
 

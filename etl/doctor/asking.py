@@ -24,7 +24,6 @@ def settings(**more: Any) -> Config:
         "connect_timeout": PATIENCE / 2,
         "read_timeout": PATIENCE,
         "retries": {"mode": "standard", "total_max_attempts": 2},
-        "ignore_configured_endpoint_urls": True,  # as a sync does
     }
     return Config(**common, **more)
 

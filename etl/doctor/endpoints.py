@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import botocore.session
 from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 
+from etl import sessions
 from etl.config import Aws, Membership
 from etl.doctor import asking
 from etl.doctor.clocks import Now, ahead_by
@@ -37,7 +37,7 @@ def knock(aws: Aws, membership: Membership, now: Now) -> Knock:
 
 
 def _ask(aws: Aws, membership: Membership, now: Now) -> tuple[str, timedelta | None]:
-    client: Any = botocore.session.get_session().create_client(
+    client: Any = sessions.new_session(membership.region).create_client(
         "cleanroomsml",
         membership.region,
         endpoint_url=aws.endpoint_url,
