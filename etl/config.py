@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from etl import tokens, transport
+from etl import cron, tokens, transport
 from etl.kinds import (
     UUID,
     Address,
@@ -39,7 +39,6 @@ from etl.kinds import (
     RoleArn,
     Url,
     Whole,
-    longest_pause,
 )
 from etl.scope import Scope
 
@@ -210,7 +209,7 @@ class Schedule(_Section):
     @property
     def interval(self) -> timedelta:
         """The longest pause that the schedule itself makes between two sweeps."""
-        return self.every if self.cron is None else longest_pause(self.cron)
+        return self.every if self.cron is None else cron.longest_pause(self.cron)
 
     @property
     def words(self) -> str:

@@ -1,16 +1,14 @@
 """What a setting can be: the kinds of values, each with what is said of one that is none."""
 
 import re
-from datetime import UTC, datetime, timedelta
-from functools import cache
-from itertools import pairwise
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from etl import cron
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
-_MINUTE = timedelta(minutes=1)
 _LAST_PORT = 65_535
 
 
@@ -77,41 +75,10 @@ ModelArn = Annotated[str, _like(_MODEL_ARN, "the ARN of a trained model: arn:aws
 Jobs = Annotated[Whole, Field(ge=1, le=1_000_000)]
 
 
-def _fires(cron: str) -> str:
-    longest_pause(cron)
-    return cron
+def _fires(line: str) -> str:
+    cron.longest_pause(line)
+    return line
 
 
 Every = Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=366)), BeforeValidator(_duration)]
 Cron = Annotated[str, AfterValidator(_fires)]
-
-
-@cache  # hundreds of memberships may have the same
-def longest_pause(cron: str) -> timedelta:
-    """Return the longest pause that a cron line makes in a year; raises ValueError if it makes no sense.
-
-    It fires at the same times on each of its days, so the times of one and the distances of all are enough. They
-    are counted from a fixed day: no clock of the host is read.
-    """
-    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 - only who uses cron pays for it
-
-    if re.fullmatch(r"(\S+\s+){4}\S*[0-9]\S*", cron.strip()):
-        raise ValueError("write weekdays as mon to sun: of their numbers each program makes its own")
-    try:
-        trigger = CronTrigger.from_crontab(cron, timezone=UTC)
-    except ValueError as error:
-        raise ValueError(f"must be minute, hour, day, month, weekday (mon to sun), in UTC: {error}") from None
-
-    def fires(start: datetime, end: datetime, step: timedelta) -> list[datetime]:
-        found: list[datetime] = []
-        while (fired := trigger.get_next_fire_time(None, start)) and fired < end:
-            found.append(fired)
-            start = fired + step
-        return found
-
-    days = fires(_NEW_YEAR, _NEW_YEAR + timedelta(days=3 * 366), timedelta(days=1))
-    if not days:
-        raise ValueError("never fires: there is no such day")
-    times = fires(days[0], days[0].replace(hour=23, minute=59) + _MINUTE, _MINUTE)
-    nights = [later - earlier - (times[-1] - times[0]) for earlier, later in pairwise(days)]
-    return max((*nights, *(later - earlier for earlier, later in pairwise(times))), default=timedelta(days=366))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import NamedTuple
 
-from etl import backoff
+from etl import backoff, cron
 from etl.config import Schedule
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -54,9 +54,7 @@ def _following(schedule: Schedule, membership_id: str) -> Callable[[datetime], d
     if schedule.cron is None:
         return _at_each(schedule.every, membership_id)
 
-    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 - only who uses cron pays for it
-
-    trigger = CronTrigger.from_crontab(schedule.cron, timezone=UTC)
+    trigger = cron.trigger(schedule.cron)
     distance = _share(membership_id) * _CRON_SPREAD
     return lambda moment: trigger.get_next_fire_time(None, moment - distance + _TICK) + distance
 
