@@ -324,6 +324,8 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Config:
     may_be_missing = file is None and not environ.get("ETL_CONFIG")
     settings = {} if may_be_missing and not path.exists() else _read(path)
     config = from_mapping(settings, environ, str(path))
+    if config.database.url is None and "ETL_DATABASE_URL" in environ:  # history would go where nobody looks for it
+        raise ConfigError(["ETL_DATABASE_URL is empty: write a URL, or unset it to use a private local Postgres"])
     for key, risk in config.risks():
         _warn(f"{key}: {risk}")
     for variable, meant in _misspelt(environ):

@@ -28,6 +28,12 @@ _CONNECT: dict[str, Any] = {
     "prepare_threshold": None,
 }
 
+# What a URL may say behind its question mark.
+_PARAMETERS = {each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()} | {
+    *_CONNECT,
+    tokens.PARAMETER,
+}
+
 OLDEST_POSTGRES = 15
 
 _SECRETS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")  # of libpq's parameters
@@ -48,6 +54,8 @@ def parse(url: str) -> URL:
         raise DatabaseError("database.url cannot be read; write postgresql://user@host:port/database") from None
     if "@" in (address.host or ""):
         raise DatabaseError("database.url holds two @: write that of a password as %40")
+    if unknown := sorted(address.query.keys() - _PARAMETERS):
+        raise DatabaseError(f"database.url has a parameter that libpq does not know: {unknown[0]}")
     if "password" in address.query:
         address = address.set(password=str(address.query["password"])).difference_update_query(["password"])
     return address

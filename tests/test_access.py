@@ -80,7 +80,7 @@ def _no_role_stays(server: str) -> Iterator[None]:
 
 def grant(url: str, role: str, timeout: timedelta | None = LONG) -> Given:
     with closing(database.connect(url)) as connection, connection.begin():
-        return access.grant(connection, role, statement_timeout=timeout)
+        return access.grant_reader(connection, role, timeout) if timeout else access.grant_writer(connection, role)
 
 
 @pytest.fixture
@@ -633,11 +633,11 @@ def test_the_command_tells_each_statement_and_the_second_time_that_nothing_chang
     assert (first.code, second.code) == (0, 0)
     *steps, last = first.objects
     assert steps[0] == {"table": "access", "done": True, "statement": 'CREATE ROLE "The analyst" LOGIN'}
-    assert last == {"role": '"The analyst"', "access": "reader", "changed": True}
+    assert last == {"role": "The analyst", "access": "reader", "changed": True}
     assert first.complaints == [
         'etl: "The analyst" has no password yet: give it one with \\password "The analyst" in `etl db psql`'
     ]
-    assert second.objects == [{"role": '"The analyst"', "access": "reader", "changed": False}]
+    assert second.objects == [{"role": "The analyst", "access": "reader", "changed": False}]
     assert second.err == ""
 
 
@@ -650,6 +650,8 @@ def test_for_people_it_is_a_table_and_a_line(cli: Cli) -> None:
 
 def test_the_time_of_a_statement_is_an_option(cli: Cli, log_in: Callable[[str], Role]) -> None:
     assert cli.run("db", "grant", "analyst", "--statement-timeout", "15m").code == 0
+    assert log_in("analyst").run("SHOW statement_timeout") == [("15min",)]
+    assert cli.run("db", "grant", "analyst").objects[-1]["changed"] is False
     assert log_in("analyst").run("SHOW statement_timeout") == [("15min",)]
 
 

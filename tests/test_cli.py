@@ -716,7 +716,7 @@ def test_an_unreachable_database_is_one_line_without_the_password(bare: Cli, com
             3,
             "cannot reach the database postgresql://etl:***@",
         ),
-        (f"postgresql://etl:{SECRET}@127.0.0.1/etl?bogus=1", 3, "cannot reach the database"),
+        (f"postgresql://etl:{SECRET}@127.0.0.1/etl?bogus=1", 2, "a parameter that libpq does not know: bogus"),
     ],
 )
 def test_a_database_url_that_is_no_good_is_one_line_without_the_password(

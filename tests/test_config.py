@@ -265,6 +265,15 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
     assert made({"aws": {"page_size": 5}}, ETL_AWS_PAGE_SIZE="").aws.page_size == 5
 
 
+def test_an_empty_url_is_not_taken_for_the_wish_for_a_private_postgres(tmp_path: Path) -> None:
+    file = tmp_path / "etl.toml"
+    file.write_text("")
+    with pytest.raises(ConfigError, match=r"^ETL_DATABASE_URL is empty: write a URL"):
+        load(file, {"ETL_DATABASE_URL": " "})
+    file.write_text('database.url = "postgresql:///file"')
+    assert load(file, {"ETL_DATABASE_URL": ""}).database.address() == "postgresql:///file"
+
+
 def test_other_variables_of_the_machine_are_none_of_our_business() -> None:
     assert made({}, ETL_HOME="/x", ETL_PG_BIN="/y", ETL_JOB="nightly", AWS_PAGE_SIZE="1", ETL_AWS="?") == made({})
 

@@ -1,6 +1,7 @@
 """The rooms of the house: who may import whom, who reads the environment, who reads the clock."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,6 +187,11 @@ def test_a_room_imports_only_what_its_duty_allows(room: str) -> None:
 
 def test_the_list_names_no_room_and_no_way_that_is_not_there() -> None:
     assert rooms() == MAY_IMPORT
+
+
+def test_the_readme_tells_what_each_room_is_for() -> None:
+    told = set(re.findall(r"`etl/(\w+)(?:\.py|/)`", (ROOT / "README.md").read_text("utf-8")))
+    assert told >= set(MAY_IMPORT) - {"__init__", "__main__", "migrations"}
 
 
 def test_aws_and_the_database_meet_in_a_run_in_the_daemon_and_at_the_doctor_s_alone() -> None:

@@ -6,7 +6,7 @@ saves its user from accidents, since all may change their own.
 The caller owns the transaction: nothing here opens, commits or caches one.
 """
 
-from etl.access.grants import AccessError, Given, Step, grant
+from etl.access.grants import AccessError, Given, Step, grant_reader, grant_writer
 from etl.access.rights import Right, lacking, needed_by_reader, needed_by_writer, statements, writers
 
 __all__ = [
@@ -14,7 +14,8 @@ __all__ = [
     "Given",
     "Right",
     "Step",
-    "grant",
+    "grant_reader",
+    "grant_writer",
     "lacking",
     "needed_by_reader",
     "needed_by_writer",

@@ -57,6 +57,7 @@ _SHOWN = 3  # rights that are too much: more would make no line
 _READ_ONLY, _TIMEOUT = "default_transaction_read_only", "statement_timeout"
 _IDLE = "idle_in_transaction_session_timeout"  # a transaction that somebody has forgotten holds up a migration
 _IDLE_FOR = "600s"
+_PATIENCE = "60s"  # with a statement, where none was asked for
 
 _ROLE = text("""
 SELECT oid, rolname, quote_ident(rolname) AS name, rolsuper, rolcreaterole, rolreplication, rolcanlogin,
@@ -88,22 +89,31 @@ WHERE datname = current_database() AND setrole = :grantee
 """)
 
 
-def grant(connection: Connection, role: str, *, statement_timeout: timedelta | None) -> Given:
-    """Make a role, by its plain name, a reader whose statements may take so long; None: a writer.
+def grant_reader(connection: Connection, role: str, statement_timeout: timedelta | None = None) -> Given:
+    """Make a role, by its plain name, a reader whose statements may take so long.
 
-    A second time it changes nothing. Raises `AccessError` for whom no right would limit.
+    Where that is not given, what was set stays, else it is a minute. A second time nothing is changed. Raises
+    `AccessError` for whom no right would limit.
     """
+    return _grant(connection, role, is_reader=True, timeout=statement_timeout)
+
+
+def grant_writer(connection: Connection, role: str) -> Given:
+    """Make a role, by its plain name, a writer; otherwise as `grant_reader`."""
+    return _grant(connection, role, is_reader=False)
+
+
+def _grant(connection: Connection, role: str, *, is_reader: bool, timeout: timedelta | None = None) -> Given:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     owner = _owner(connection)
     created = list(_create(connection, role))
     grantee = connection.execute(_ROLE, {"role": role}).mappings().one()
     reader, writer = needed_by_reader(connection), needed_by_writer(connection)
-    is_reader = statement_timeout is not None
     if trouble := _trouble(connection, grantee, {*reader} if is_reader else {*reader, *writer}):
         raise AccessError(f"{grantee['name']} {trouble}")
     given = list(_give(connection, grantee, reader if is_reader else writer))
     defaults = list(_defaults(connection, grantee, owner)) if is_reader else []
-    settings = list(_settings(connection, grantee, statement_timeout))
+    settings = list(_settings(connection, grantee, timeout, is_reader=is_reader))
     return Given(grantee["name"], [*created, *given, *defaults, *settings], bool(created), grantee["rolcanlogin"])
 
 
@@ -181,7 +191,9 @@ def _defaults(connection: Connection, grantee: RowMapping, owner: RowMapping) ->
         yield _attempt(connection, f"{by_owner} GRANT SELECT ON TABLES TO {grantee['name']}")
 
 
-def _settings(connection: Connection, grantee: RowMapping, timeout: timedelta | None) -> Iterator[Step]:
+def _settings(
+    connection: Connection, grantee: RowMapping, timeout: timedelta | None, *, is_reader: bool
+) -> Iterator[Step]:
     """Keep a reader from accidents; a writer is rid of what it had as a reader."""
     entries = connection.execute(_SETTINGS, {"grantee": grantee["oid"]}).scalars()
     found = dict(entry.split("=", 1) for entry in entries)
@@ -189,8 +201,9 @@ def _settings(connection: Connection, grantee: RowMapping, timeout: timedelta | 
     wanted: Mapping[str, str | None] = {
         _READ_ONLY: None, _TIMEOUT: None, _IDLE: None if idle == _IDLE_FOR else idle,
     }  # fmt: skip
-    if timeout is not None:
-        wanted = {_READ_ONLY: "on", _TIMEOUT: f"{timeout.total_seconds():.0f}s", _IDLE: idle}
+    if is_reader:
+        patience = f"{timeout.total_seconds():.0f}s" if timeout else found.get(_TIMEOUT, _PATIENCE)
+        wanted = {_READ_ONLY: "on", _TIMEOUT: patience, _IDLE: idle}
     here = connection.execute(text("SELECT quote_ident(current_database())")).scalar_one()
     for setting, value in wanted.items():
         if found.get(setting) != value:

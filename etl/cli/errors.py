@@ -28,7 +28,12 @@ class Etl(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and say so where not even --help could be printed, as on a full disk."""
         try:
-            return super().main(*args, **kwargs)
+            sys.exit(super().main(*args, **kwargs | {"standalone_mode": False}))
+        except click.ClickException as wrong:  # an option, say
+            wrong.show()
+            sys.exit(wrong.exit_code)
+        except click.Abort:  # before the command began, or after
+            fail("interrupted", EXIT_INTERRUPTED)
         except BrokenPipeError:
             raise  # whoever read our output has had enough
         except OSError as error:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from etl.access import Given
 
 _LONGEST = timedelta(days=1)
-_DEFAULT = timedelta(minutes=1)
 
 
 def _timeout(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
@@ -44,7 +43,7 @@ def _timeout(_: click.Context, __: click.Parameter, value: str | None) -> timede
     "--statement-timeout",
     callback=_timeout,
     metavar="DURATION",
-    help="How long a statement of a reader may take.  [default: 1m]",
+    help="How long a statement of a reader may take.  [default: as it is set, else 1m]",
 )
 def grant(
     file: Path | None, as_json: bool | None, role: str, writer: bool, statement_timeout: timedelta | None
@@ -59,23 +58,26 @@ def grant(
     if writer and statement_timeout:
         raise click.UsageError("--statement-timeout is for readers: a sync takes as long as it takes")
     config = configuration(file)
-    timeout = None if writer else statement_timeout or _DEFAULT
     try:
         with connected(config) as connection, connection.begin():
-            given = access.grant(connection, role, statement_timeout=timeout)
+            given = (
+                access.grant_writer(connection, role)
+                if writer
+                else access.grant_reader(connection, role, statement_timeout)
+            )
     except access.AccessError as error:
         fail(str(error), EXIT_TROUBLE)
-    _tell(Console(as_json=as_json), given, "writer" if writer else "reader", where(config))
+    _tell(Console(as_json=as_json), role, given, "writer" if writer else "reader", where(config))
 
 
-def _tell(console: Console, given: "Given", what: str, database: str) -> None:
+def _tell(console: Console, role: str, given: "Given", what: str, database: str) -> None:
     if given.steps:
         rows = [{"done": step.is_done, "statement": step.statement} for step in given.steps]
         console.table("access", rows, ("done", "statement"))
     if not given.left:
         changed = "" if given.steps else ": nothing changed"
         said = f"{given.role} is a {what}{database}{changed}"
-        console.say(said, role=given.role, access=what, changed=bool(given.steps))
+        console.say(said, role=role, access=what, changed=bool(given.steps))
     if given.is_new:
         console.complain(
             f"{given.role} has no password yet: give it one with \\password {given.role} in `etl db psql`"

@@ -86,7 +86,7 @@ class Server:
     def grant(self) -> None:
         """Let the writer write, as an operator does after each upgrade."""
         with database.connect(self.owner_url) as connection, connection.begin():
-            assert not access.grant(connection, WRITER, statement_timeout=None).left
+            assert not access.grant_writer(connection, WRITER).left
 
     def end_sessions(self, share: str = "true") -> None:
         """End sessions of the writer."""
