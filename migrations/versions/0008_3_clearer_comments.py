@@ -16,8 +16,8 @@ _MOST = "The most that were so at once in the hour"
 _USED = "most_open_jobs / quota, so at the fullest: 1 is all of it"
 _UNSEEN = "; of the time before the first sweep it lacks what open_jobs lacks"
 _STATE = (
-    "never (no complete listing yet), failing (the latest runs were not complete{}), late (older than twice what is"
-    " expected), ok"
+    "never (no complete listing yet), failing (the latest runs were not complete{}), late (older than twice"
+    " what is expected), ok"
 )
 _FAILURES = (
     "Runs since the last complete one that failed, ended early or were abandoned; {}1,000 are counted at most"
