@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
 _WIDTH_ELSEWHERE = 160  # columns of a table that goes to a file or a pipe
-_WIDE = 100  # columns from which no cell of an id is broken: with fewer the others would be
+_WIDE = 100  # columns of a terminal on which the other cells of a table can be broken, where it does not fit
 _BARS = 20  # more would not fit on a small terminal
 
 Advance = Callable[[str, int, int], None]
@@ -53,7 +53,10 @@ class Console:
             self._write(self._err, f"etl: {printable(line)}")
 
     def table(self, title: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-        """Print rows as a table under a title, or each as a JSON object that names the title as its `table`."""
+        """Print rows as a table under a title, or each as a JSON object that names the title as its `table`.
+
+        A table with ids that does not fit on a small terminal becomes a block for each row: ids are to be copied.
+        """
         if self.as_json:
             for row in rows:
                 self._write_json({"table": title, **{name: row[name] for name in columns}})
@@ -63,18 +66,28 @@ class Console:
 
         table = Table(title=title, title_justify="left", title_style="bold", header_style="")
         shown = [[row[name] for name in columns] for row in rows]
-        is_wide = self._rich().width >= _WIDE
+        console = self._rich()
+        has_ids = any(name.endswith("_id") for name in columns)
         for place, name in enumerate(columns):
             numeric = any(isinstance(row[place], int | float) for row in shown)
             table.add_column(
                 name.replace("_", "\n"),
                 justify="right" if numeric else "left",
                 overflow="fold",
-                no_wrap=is_wide and name.endswith("_id"),  # to be copied
+                no_wrap=name.endswith("_id"),
             )
         for cells in shown:
             table.add_row(*(Text(_cell(value)) for value in cells))
-        self._rich().print(table)
+        wanted = console.measure(table, options=console.options.update(width=_WIDE)).maximum
+        if has_ids and console.width < wanted:
+            console.print(title, style="bold", markup=False)
+            for cells in shown:
+                block = Table.grid(padding=(0, 2))
+                for name, value in zip(columns, cells, strict=True):
+                    block.add_row(name, Text(_cell(value), overflow="fold"))
+                console.print(block, "")
+        else:
+            console.print(table)
 
     @contextmanager
     def progress(self, *, wanted: bool = True) -> Iterator[Advance]:

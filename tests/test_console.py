@@ -210,6 +210,22 @@ def test_a_table_for_a_file_is_wide_and_without_colours(text: Console, out: io.S
     assert "\x1b" not in out.getvalue()
 
 
+IDS = [{"membership_id": f"{letter * 8}-5b7d-4e8a-9c1f-0a1b2c3d4e5f", "words": "two words"} for letter in "ab"]
+
+
+@pytest.mark.parametrize(("columns", "is_a_table"), [(30, False), (51, False), (52, True), (80, True)])
+def test_an_id_is_never_broken(
+    columns: int, *, is_a_table: bool, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    Console(as_json=False, out=terminal.file).table("title", IDS, ["membership_id", "words"])
+    shown = terminal.shown()
+    assert ("│" in shown) is is_a_table
+    assert ("membership_id  aaaaaaaa-" in shown) is not is_a_table
+    assert columns < 51 or all(row["membership_id"] in shown for row in IDS)
+    assert max(map(len, shown.splitlines())) <= columns
+
+
 # Progress
 
 
