@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
 _WIDTH_ELSEWHERE = 160  # columns of a table that goes to a file or a pipe
-_WIDE = 100  # columns of a terminal on which the other cells of a table can be broken, where it does not fit
+_WIDE = 100  # with so many columns a table that does not fit stays a table: its other cells are folded
 _BARS = 20  # more would not fit on a small terminal
 
 Advance = Callable[[str, int, int], None]
@@ -78,6 +78,7 @@ class Console:
             )
         for cells in shown:
             table.add_row(*(Text(_cell(value)) for value in cells))
+        # Measured as on a terminal that is just wide enough, so at most _WIDE.
         wanted = console.measure(table, options=console.options.update(width=_WIDE)).maximum
         if has_ids and console.width < wanted:
             console.print(title, style="bold", markup=False)

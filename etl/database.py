@@ -1,5 +1,6 @@
 """The way to the database: one connection where one is asked for, and the schema's revision."""
 
+import difflib
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from importlib.resources import files
@@ -55,10 +56,17 @@ def parse(url: str) -> URL:
     if "@" in (address.host or ""):
         raise DatabaseError("database.url holds two @: write that of a password as %40")
     if unknown := sorted(address.query.keys() - _PARAMETERS):
-        raise DatabaseError(f"database.url has a parameter that libpq does not know: {unknown[0]}")
+        raise DatabaseError(f"database.url has a parameter that libpq does not know{_meant(unknown[0])}")
     if "password" in address.query:
         address = address.set(password=str(address.query["password"])).difference_update_query(["password"])
     return address
+
+
+def _meant(parameter: str) -> str:
+    """Say what was meant without saying what was written: behind an @ or ? of a password that may be its end."""
+    if close := difflib.get_close_matches(parameter, _PARAMETERS, n=1, cutoff=0.8):
+        return f": did you mean {close[0]}?"
+    return ": look behind the ?, and write an @ or ? of a password as %40 or %3F"
 
 
 @lru_cache

@@ -208,7 +208,7 @@ def _document(item: bytes) -> tuple[Any, int]:
         except (ValueError, RecursionError):
             pass  # the tolerant path below either reads it or says what is wrong
     try:
-        return _storable(json.loads(item.decode("utf-8", "surrogateescape")))
+        return _storable(json.loads(item.decode("utf-8", "surrogateescape"), strict=False))
     except (ValueError, RecursionError) as error:
         raise BadItemError(f"not readable as JSON: {error}") from error
 

@@ -1,8 +1,8 @@
 """The pages of a listing: boto3 composes the call for the first one, and it goes out again for each that follows.
 
-They differ by their token alone: what becomes of parameters, endpoint rules and the first dozen events is the same
-each time, and takes a seventh of a page's processor time. What sends the call, signs it, waits for its turn, tries
-again and reads the answer is botocore's `Endpoint`, as ever.
+They differ by their token alone: what becomes of parameters and endpoint rules, and what handlers of the events up
+to `before-call` do, is the same each time, and takes a seventh of a page's processor time. What sends the call,
+signs it, waits for its turn, tries again and reads the answer is botocore's `Endpoint`, as ever.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def remember_on(client: BaseClient, service: str) -> None:
 
 
 def _keep(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    """Keep a call's request before anything becomes of it (botocore's event ``before-call``)."""
+    """Keep a call's request before `Endpoint` changes it (botocore's event ``before-call``)."""
     context["composed"] = params | {"context": dict(context)}
 
 
@@ -64,7 +64,7 @@ def _tell(
     request_dict: dict[str, Any],
     **_: object,
 ) -> None:
-    """Add it to the answer (botocore's event ``needs-retry``, which alone hands out the endpoint)."""
+    """Add the call to its answer (botocore's event ``needs-retry``, which alone hands out the endpoint)."""
     composed = request_dict["context"].get("composed")
     if response and composed:
         response[1]["composed"] = _Composed(endpoint, operation, composed)
@@ -85,6 +85,6 @@ class Pages:
             self._first = client, response["composed"]
         elif self._first and self._first[0] is client:
             response = self._first[1].call(client, token)
-        else:  # other credentials have come in between
+        else:  # other credentials have come in between: rare enough to compose each page that is left
             response = getattr(client, self._method)(**self._request, nextToken=token)
         return cast("wire.Page[Any]", wire.taken(response))

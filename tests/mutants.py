@@ -262,6 +262,20 @@ MUTANTS = [
         ("test_onward.py::test_pages_that_come_give_back_what_retries_have_taken_of_botocore_s_quota",),
     ),
     Mutant(
+        "one look gives up what is silent",
+        "workers.py",
+        "hanging, self._silent = silent & self._silent, silent",
+        "hanging, self._silent = silent, silent",
+        ("test_workers.py::test_one_look_gives_nothing_up",),
+    ),
+    Mutant(
+        "whoever is heard of is a sign of all",
+        "workers.py",
+        "        self._heard_at[current_thread()] = time.monotonic()\n",
+        "        self._heard_at |= dict.fromkeys([*self._heard_at, current_thread()], time.monotonic())\n",
+        ("test_workers.py::test_only_who_syncs_a_membership_now_gives_a_sign_of_it",),
+    ),
+    Mutant(
         "pages go on with credentials that were replaced",
         "onward.py",
         "        elif self._first and self._first[0] is client:",

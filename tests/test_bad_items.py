@@ -1,13 +1,15 @@
 """One bad item is set aside with its reason, and costs no other job its place."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from string import ascii_letters
 from typing import Any
 
+import pytest
 from conftest import NOON, Etl
 
+from etl import jobs as records
 from etl.demo import answers
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -159,7 +161,7 @@ def test_a_rejection_shows_the_beginning_of_its_item(etl: Etl, world: World, mem
     world.put_raw(membership, b'{"name": "\\u0000\\ud800\xff\x7f", "x": "' + b"y" * 1_000 + b'"}')
     etl.sync()
     [rejection] = last_run(etl)["rejections"]
-    assert rejection["item"].startswith('{"name": "\\u0000\\ud800\\udcff\\u007f", "x": "yyy')
+    assert rejection["item"].startswith('{"name": "\\u0000\\ud800\ufffd\x7f", "x": "yyy')
     assert len(rejection["item"]) == 300
 
 
@@ -244,16 +246,24 @@ def test_half_a_surrogate_pair_alone_costs_its_page_nothing(
 
 
 def test_the_neighbours_of_a_bad_character_are_known_again_by_their_bytes(
-    etl: Etl, world: World, membership: Membership, endpoint: Endpoint
+    etl: Etl, world: World, membership: Membership, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = jobs_in(world, membership, 3)
     etl.sync()
-    before = etl.query("SELECT job_arn, xmin::text FROM cleanrooms_etl.inference_job ORDER BY 1")
-    items = [with_name(jobs[0], b"\\ud800"), *(job.rendered() for job in jobs[1:])]
-    endpoint.on(JOBS, answers.body(b'{"trainedModelInferenceJobs":[' + b",".join(items) + b"]}"))
+    decoded: list[bytes] = []
+    decode = records.decode
+
+    def counting(item: bytes, membership_id: str, latest: datetime) -> records.Decoded:
+        decoded.append(item)
+        return decode(item, membership_id, latest)
+
+    monkeypatch.setattr(records, "decode", counting)
+    odd = with_name(jobs[0], b"\\ud800")
+    items = [odd, *(job.rendered() for job in jobs[1:])]
+    other = b'{ "x\\"]": [1, {"trainedModelInferenceJobs": ["]}"]}], "trainedModelInferenceJobs" : [ '
+    endpoint.on(JOBS, answers.body(other + b" ,\n".join(items) + b'\t], "nextToken":null , "y": {}}\n'))
     assert etl.sync().counts.jobs_changed == 1
-    after = etl.query("SELECT job_arn, xmin::text FROM cleanrooms_etl.inference_job ORDER BY 1")
-    assert len([row for row in after if row not in before]) == 1
+    assert decoded == [odd]
 
 
 def test_a_token_beside_a_bad_character_is_followed(

@@ -22,12 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from conftest import MINUTE, Etl, MakeEtl
 from sqlalchemy import text
 from test_console import screen
 
 from etl import database, tables
+from etl.cli.errors import Etl as Group
 from etl.cli.sync import is_news
 from etl.demo import answers
 from etl.demo.clock import Clock
@@ -408,6 +410,26 @@ def test_without_credentials_each_membership_fails_with_the_reason(cli: Cli, mem
     assert complaint.startswith(f"etl: {membership.id}: NoCredentialsError: ")
 
 
+def test_who_is_interrupted_before_the_command_begins_has_found_nothing_wrong_either(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    group = Group("etl", params=[click.Option(["--y"], callback=interrupt)], commands=[click.Command("x")])
+    with pytest.raises(SystemExit) as ended:
+        group.main(["x"])
+    assert (ended.value.code, capsys.readouterr().err) == (130, "\netl: interrupted\n")
+
+
+def test_the_end_of_a_file_that_nobody_awaited_is_no_interruption() -> None:
+    def stumble() -> None:
+        raise EOFError
+
+    with pytest.raises(EOFError):
+        Group("etl", commands=[click.Command("x", callback=stumble)]).main(["x"])
+
+
 def test_who_is_interrupted_has_found_nothing_wrong(bare: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         bare.configure(database={"url": f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x"})
@@ -716,7 +738,9 @@ def test_an_unreachable_database_is_one_line_without_the_password(bare: Cli, com
             3,
             "cannot reach the database postgresql://etl:***@",
         ),
-        (f"postgresql://etl:{SECRET}@127.0.0.1/etl?bogus=1", 2, "a parameter that libpq does not know: bogus"),
+        (f"postgresql://etl:{SECRET}@127.0.0.1/etl?sslmod=1", 2, "does not know: did you mean sslmode?"),
+        (f"postgresql://etl:pa@ss?{SECRET}@db/etl?x=y&sslmode=verify-full", 2, "as %40 or %3F"),
+        (f"postgresql://etl:pa@ss?{SECRET}=x@db/etl&sslmode=verify-full", 2, "as %40 or %3F"),
     ],
 )
 def test_a_database_url_that_is_no_good_is_one_line_without_the_password(

@@ -226,6 +226,19 @@ def test_an_id_is_never_broken(
     assert max(map(len, shown.splitlines())) <= columns
 
 
+@pytest.mark.parametrize(("columns", "is_a_table"), [(99, False), (100, True)])
+def test_on_a_wide_terminal_other_cells_are_folded(
+    columns: int, *, is_a_table: bool, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [row | {"words": "many words " * 20} for row in IDS]
+    Console(as_json=False, out=terminal.file).table("title", rows, ["membership_id", "words"])
+    shown = terminal.shown()
+    assert ("│" in shown) is is_a_table
+    assert all(row["membership_id"] in shown for row in IDS)
+    assert max(map(len, shown.splitlines())) <= columns
+
+
 # Progress
 
 

@@ -190,8 +190,9 @@ def test_the_list_names_no_room_and_no_way_that_is_not_there() -> None:
 
 
 def test_the_readme_tells_what_each_room_is_for() -> None:
-    told = set(re.findall(r"`etl/(\w+)(?:\.py|/)`", (ROOT / "README.md").read_text("utf-8")))
-    assert told >= set(MAY_IMPORT) - {"__init__", "__main__", "migrations"}
+    rows = re.findall(r"^\| (`etl/.*?) \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"`etl/(\w+)(?:\.py|/)`", row)}
+    assert told == set(MAY_IMPORT) - {"__init__", "__main__", "migrations"}
 
 
 def test_aws_and_the_database_meet_in_a_run_in_the_daemon_and_at_the_doctor_s_alone() -> None:

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
-from threading import Event, Lock
+from threading import Event, Lock, Thread, current_thread
 
 import pytest
 
@@ -12,6 +11,13 @@ from etl.workers import Workers
 
 MANY = [Membership(id=f"00000000-0000-4000-8000-{number:012}", region="us-east-1") for number in range(12)]
 PATIENCE = 10.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 class Scene:
@@ -32,15 +38,9 @@ class Scene:
         self.may_go_on.wait(PATIENCE)
         return self.answer
 
-    def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-
     def finish(self) -> None:
         self.may_go_on.set()
-        self.until(lambda: not self.workers.busy_with)
+        until(lambda: not self.workers.busy_with)
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def scene() -> Scene:
 
 def test_all_that_is_due_is_synced_once_on_no_more_threads_than_slots(scene: Scene) -> None:
     scene.workers.begin(MANY, 3)
-    scene.until(lambda: len(scene.begun) == 3)
+    until(lambda: len(scene.begun) == 3)
     scene.finish()
-    scene.until(lambda: len(scene.begun) == len(MANY))
+    until(lambda: len(scene.begun) == len(MANY))
     assert sorted(scene.begun) == [each.id for each in MANY]
     assert scene.most_at_once == 3
 
@@ -60,44 +60,50 @@ def test_all_that_is_due_is_synced_once_on_no_more_threads_than_slots(scene: Sce
 def test_what_is_given_up_is_taken_up_by_another_and_its_worker_takes_no_more(scene: Scene) -> None:
     hangs, waits = MANY[:2]
     scene.workers.begin([hangs], 1)
-    scene.until(lambda: scene.begun == [hangs.id])
-    scene.until(lambda: scene.workers.give_up_silent(0.05) == {hangs.id})
+    until(lambda: scene.begun == [hangs.id])
+    until(lambda: scene.workers.give_up_silent(0.05) == {hangs.id})
     scene.workers.begin([hangs, waits], 1)
-    scene.until(lambda: scene.begun == [hangs.id, hangs.id])
+    until(lambda: scene.begun == [hangs.id, hangs.id])
     scene.finish()
-    scene.until(lambda: len(scene.begun) == 3 and not scene.workers.busy_with)
+    until(lambda: len(scene.begun) == 3 and not scene.workers.busy_with)
     assert scene.begun == [hangs.id, hangs.id, waits.id]
 
 
-def has_begun(scene: Scene, times: int) -> bool:
-    return len(scene.begun) == times
+def test_only_who_syncs_a_membership_now_gives_a_sign_of_it() -> None:
+    begun: list[Thread] = []
+    is_over = Event()
 
+    def hang(_: Membership) -> bool:
+        begun.append(current_thread())
+        while not is_over.wait(0.01):
+            if current_thread() is begun[0] and len(begun) > 1:  # the one that was given up is alive after all
+                workers.hear()
+        return True
 
-def test_only_who_syncs_a_membership_now_gives_a_sign_of_it(scene: Scene) -> None:
-    hangs = MANY[0]
-    for begun in (1, 2):
-        scene.workers.begin([hangs], 1)
-        scene.until(partial(has_begun, scene, begun))
-        assert scene.workers.give_up_silent(PATIENCE) == set()
-        scene.until(lambda: scene.workers.give_up_silent(0.05) == {hangs.id})
-        assert scene.workers.give_up_silent(0.05) == set()
-    scene.finish()
-    assert scene.workers.busy_with == []
+    workers = Workers(hang)
+    for times in (1, 2):
+        workers.begin(MANY[:1], 1)
+        until(lambda: len(begun) == times)  # noqa: B023 - it is asked for in this very round
+        until(lambda: workers.give_up_silent(0.1) == {MANY[0].id})
+    is_over.set()
+    for thread in begun:
+        thread.join(PATIENCE)
+    assert workers.busy_with == []
 
 
 def test_one_look_gives_nothing_up(scene: Scene) -> None:
     hangs = MANY[0]
     scene.workers.begin([hangs], 1)
-    scene.until(lambda: scene.begun == [hangs.id])
+    until(lambda: scene.begun == [hangs.id])
     time.sleep(0.05)
     assert scene.workers.give_up_silent(0.05) == set()
     assert scene.workers.busy_with == [hangs.id]
-    assert scene.workers.give_up_silent(PATIENCE) == set()  # heard of in between
+    assert scene.workers.give_up_silent(PATIENCE) == set()  # not silent for so long: the count begins anew
     assert scene.workers.give_up_silent(0.05) == set()
     assert scene.workers.give_up_silent(0.05) == {hangs.id}
 
 
-def test_a_worker_that_has_died_gives_no_sign(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_has_died_gives_no_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("threading.excepthook", lambda _: None)  # it is we who let it die
 
     def die(_: Membership) -> bool:
@@ -107,15 +113,15 @@ def test_a_worker_that_has_died_gives_no_sign(scene: Scene, monkeypatch: pytest.
     workers.begin(MANY[:1], 1)
     for thread in workers.threads:
         thread.join(PATIENCE)
-    scene.until(lambda: workers.give_up_silent(PATIENCE) == {MANY[0].id})
+    until(lambda: workers.give_up_silent(PATIENCE) == {MANY[0].id})
     assert workers.busy_with == []
 
 
 def test_what_is_begun_again_meanwhile_is_not_synced_twice_at_once(scene: Scene) -> None:
     scene.workers.begin(MANY[:2], 8)
-    scene.until(lambda: len(scene.begun) == 2)
+    until(lambda: len(scene.begun) == 2)
     scene.workers.begin(MANY[:4], 8)
-    scene.until(lambda: len(scene.begun) == 4)
+    until(lambda: len(scene.begun) == 4)
     scene.finish()
     assert sorted(scene.begun) == [each.id for each in MANY[:4]]
 
@@ -123,14 +129,14 @@ def test_what_is_begun_again_meanwhile_is_not_synced_twice_at_once(scene: Scene)
 def test_a_worker_that_does_not_go_on_leaves_the_rest_waiting(scene: Scene) -> None:
     scene.answer = False
     scene.workers.begin(MANY, 2)
-    scene.until(lambda: len(scene.begun) == 2)
+    until(lambda: len(scene.begun) == 2)
     scene.finish()
     assert len(scene.begun) == 2
 
 
 def test_once_no_more_is_wanted_only_what_was_begun_is_finished(scene: Scene) -> None:
     scene.workers.begin(MANY, 2)
-    scene.until(lambda: len(scene.begun) == 2)
+    until(lambda: len(scene.begun) == 2)
     scene.workers.take_no_more()
     scene.finish()
     assert len(scene.begun) == 2

@@ -26,13 +26,15 @@ class Etl(click.Group):
     """The command group: whatever a user can cause ends in one clear line and its exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and say so where not even --help could be printed, as on a full disk."""
+        """Run, and end with one line and its exit code whatever goes wrong before the command begins, or after."""
         try:
             sys.exit(super().main(*args, **kwargs | {"standalone_mode": False}))
         except click.ClickException as wrong:  # an option, say
             wrong.show()
             sys.exit(wrong.exit_code)
-        except click.Abort:  # before the command began, or after
+        except click.Abort as abort:  # click's for Ctrl-C, and for the end of a file that nobody awaited
+            if isinstance(abort.__cause__, EOFError):
+                raise abort.__cause__ from None
             fail("interrupted", EXIT_INTERRUPTED)
         except BrokenPipeError:
             raise  # whoever read our output has had enough

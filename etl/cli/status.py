@@ -13,7 +13,7 @@ from etl.cli.errors import EXIT_TROUBLE
 from etl.cli.options import with_options
 from etl.console import Console
 
-# What fits on a terminal, with the errors below it; programs get it all.
+# What people look at, with the errors below it; programs get it all.
 _SHOWN = ("membership_id", "region", "state", "last_complete_at", "age_seconds", "consecutive_failures")
 
 

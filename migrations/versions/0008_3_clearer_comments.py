@@ -14,7 +14,7 @@ _ID = "Last part of the ARN, behind trained-model-inference-job/"
 _BY_ARN = "; to find one job ask by job_arn, which has an index"
 _MOST = "The most that were so at once in the hour"
 _USED = "most_open_jobs / quota, so at the fullest: 1 is all of it"
-_UNSEEN = "; of the time before the first sweep it lacks what open_jobs lacks"
+_UNSEEN = "; of the time before the first sweep, jobs that had ended by then are not counted"
 _STATE = (
     "never (no complete listing yet), failing (the latest runs were not complete{}), late (older than twice"
     " what is expected), ok"
@@ -38,7 +38,8 @@ COMMENTS = {
     "COLUMN cleanrooms.job_timings.job_id": (_ID, _ID + _BY_ARN),
     "COLUMN cleanrooms.inference_jobs.changed_at": (
         "When we last stored a change of it (database clock)",
-        "When we last wrote its row (database clock): for a change, or for what is kept beside it",
+        "When we last wrote its row (database clock), also without a change of any column here:"
+        " status_transitions tells what changed",
     ),
     "COLUMN cleanrooms.capacity.most_open_jobs": (_MOST, _MOST + _UNSEEN),
     "COLUMN cleanrooms.capacity.quota_used": (_USED, _USED + _UNSEEN),
