@@ -31,7 +31,7 @@ class _Composed:
         url = f"{self.request['url']}&nextToken={percent_encode(token)}"
         request = self.request | {"url": url, "context": dict(self.request["context"])}
         answer, parsed = self.endpoint.make_request(self.operation, request)
-        # As the client does: its retries are given back what they may cost.
+        # As the client does: a handler gives back what retries have taken of their quota.
         client.meta.events.emit(
             f"after-call.{self.operation.service_model.service_id.hyphenize()}.{self.operation.name}",
             http_response=answer,

@@ -59,8 +59,8 @@ def _split_tolerantly(body: bytes) -> tuple[list[bytes], str | None]:
     page = _DECODER.decode(text)
     if not isinstance(page, dict) or not isinstance(page.get("trainedModelInferenceJobs"), list):
         raise ValueError("it has no list of jobs")  # noqa: TRY004 - as of any page that cannot be read
-    names, values = (list(_standing(text, text.index("{") + 1))[part::2] for part in (0, 1))
-    starts = {name: start for (name, _, _), (_, start, _) in zip(names, values, strict=True)}
+    told = list(_standing(text, text.index("{") + 1))
+    starts = {name: start for (name, _, _), (_, start, _) in zip(told[::2], told[1::2], strict=True)}
     items = _standing(text, starts["trainedModelInferenceJobs"] + 1)
     token = msgspec.convert(page.get("nextToken"), str | None)
     return [text[start:end].encode("utf-8", "surrogateescape") for _, start, end in items], token
