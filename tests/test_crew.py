@@ -79,13 +79,22 @@ class Crewed:
         )
 
     @property
+    def waiting(self) -> int:
+        """How many wait in the database for a lock."""
+        query = (
+            "SELECT count(*) AS n FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(self._etl.query(query)[0]["n"])
+
+    @property
     def workers(self) -> set[int]:
         """The ids of the processes that have begun a sync."""
         return {int(run["worker"].rpartition(":")[2]) for run in self.runs}
 
     @contextmanager
     def blocked(self) -> Iterator[None]:
-        """Let nobody write jobs; whoever wants to waits in the database."""
+        """Let nobody look at jobs or write them; whoever wants to waits in the database."""
         with database.connect(self._etl.config.database.address()) as connection, connection.begin():
             connection.execute(text("LOCK TABLE cleanrooms_etl.inference_job"))
             yield
@@ -178,7 +187,7 @@ def test_a_signal_stops_all_of_them_at_the_next_page(crewed: Crewed, send: Any, 
 def test_a_second_signal_ends_all_of_them_at_once(crewed: Crewed, send: Any) -> None:
     with crewed.blocked(), crewed.running() as process:
         crewed.endpoint.latency_seconds = 0
-        wait_for(lambda: len(crewed.endpoint.requests) >= PAGES)
+        wait_for(lambda: crewed.waiting == 2)  # one in each process
         send(process.pid, signal.SIGINT)
         time.sleep(0.3)
         assert process.poll() is None
