@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from etl import clients, config, database, sweep
+from etl import clients, config, database, jobs, sweep
 from etl.config import Config
 from etl.demo.clock import Clock
 from etl.demo.endpoint import Endpoint
@@ -206,3 +206,17 @@ def etl(make_etl: MakeEtl, membership: Membership) -> Etl:
     """The product for one membership."""
     assert membership
     return make_etl()
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return the items that are decoded from now on."""
+    items: list[bytes] = []
+    decode = jobs.decode
+
+    def noted(item: bytes, membership_id: str, latest: datetime) -> jobs.Decoded:
+        items.append(item)
+        return decode(item, membership_id, latest)
+
+    monkeypatch.setattr(jobs, "decode", noted)
+    return items

@@ -1,15 +1,13 @@
 """One bad item is set aside with its reason, and costs no other job its place."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random
 from string import ascii_letters
 from typing import Any
 
-import pytest
 from conftest import NOON, Etl
 
-from etl import jobs as records
 from etl.demo import answers
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -246,18 +244,11 @@ def test_half_a_surrogate_pair_alone_costs_its_page_nothing(
 
 
 def test_the_neighbours_of_a_bad_character_are_known_again_by_their_bytes(
-    etl: Etl, world: World, membership: Membership, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    etl: Etl, world: World, membership: Membership, endpoint: Endpoint, decoded: list[bytes]
 ) -> None:
     jobs = jobs_in(world, membership, 3)
     etl.sync()
-    decoded: list[bytes] = []
-    decode = records.decode
-
-    def counting(item: bytes, membership_id: str, latest: datetime) -> records.Decoded:
-        decoded.append(item)
-        return decode(item, membership_id, latest)
-
-    monkeypatch.setattr(records, "decode", counting)
+    decoded.clear()
     odd = with_name(jobs[0], b"\\ud800")
     items = [odd, *(job.rendered() for job in jobs[1:])]
     other = b'{ "x\\"]": [1, {"trainedModelInferenceJobs": ["]}"]}], "trainedModelInferenceJobs" : [ '

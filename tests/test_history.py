@@ -513,16 +513,8 @@ def test_an_older_state_repeated_is_written_no_more_once_it_is_believed(etl: Etl
 
 
 def test_an_item_already_known_is_not_decoded_again(
-    etl: Etl, world: World, membership: Membership, job: Job, monkeypatch: pytest.MonkeyPatch
+    etl: Etl, world: World, membership: Membership, job: Job, decoded: list[bytes]
 ) -> None:
-    decoded: list[bytes] = []
-    decode = jobs.decode
-
-    def counting(item: bytes, membership_id: str, latest: datetime) -> jobs.Decoded:
-        decoded.append(item)
-        return decode(item, membership_id, latest)
-
-    monkeypatch.setattr(jobs, "decode", counting)
     for _ in range(3):
         world.create_job(membership)
     etl.sync()
