@@ -500,12 +500,11 @@ def test_who_is_asked_to_stop_begins_no_other_membership(
     configure: Configure, endpoint: Endpoint, make_etl: MakeEtl, three: list[str]
 ) -> None:
     assert three
-    process: list[subprocess.Popen[str]] = []
-    at = At(endpoint, 1, lambda: process[0].send_signal(signal.SIGINT))
-    endpoint.latency_seconds = 5.0  # the answer is later than the signal, on a busy machine too
-    process.append(configure(aws={"endpoint_url": endpoint.url, "max_concurrency": 1}).start("sync"))
-    said = ended(process[0])
-    assert at.done.is_set()
+    endpoint.latency_seconds = AT_ONCE  # the signal comes before the answer, on a busy machine too
+    process = configure(aws={"endpoint_url": endpoint.url, "max_concurrency": 1}).start("sync")
+    wait_for(lambda: bool(endpoint.requests))
+    process.send_signal(signal.SIGINT)
+    said = ended(process)
     (report,) = said.objects
     assert said.code == 1
     assert said.complaints == [
