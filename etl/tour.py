@@ -10,10 +10,11 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from etl import database
-from etl.config import Config, from_mapping
+from etl.config import Config
 from etl.console import Console
 from etl.demo.endpoint import Endpoint
 from etl.demo.scenario import Scenario
+from etl.loading import from_mapping
 from etl.report.facts import read
 from etl.report.file import write
 from etl.report.page import render

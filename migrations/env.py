@@ -6,7 +6,7 @@ from pathlib import Path
 from alembic import context
 from sqlalchemy import Connection, text
 
-from etl import config, database
+from etl import database, loading
 from etl.local_postgres import LocalPostgres
 from etl.tables import SCHEMA, metadata
 
@@ -36,7 +36,7 @@ if given is not None:
     run(given)
 else:  # the `alembic` command of a developer
     file = context.get_x_argument(as_dictionary=True).get("config")
-    settings = config.load(Path(file) if file else None, os.environ)
+    settings = loading.load(Path(file) if file else None, os.environ)
 
     is_given = settings.database.url is not None
     address = settings.database.address() if is_given else LocalPostgres.from_environ(os.environ).start()

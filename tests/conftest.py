@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from etl import clients, config, database, jobs, sweep
+from etl import clients, database, jobs, loading, sweep
 from etl.config import Config
 from etl.demo.clock import Clock
 from etl.demo.endpoint import Endpoint
@@ -196,7 +196,7 @@ def make_etl(database_url: str, endpoint: Endpoint, world: World) -> MakeEtl:
             "membership": listed,
             **sections,
         }
-        return Etl(config.from_mapping(settings, {}))
+        return Etl(loading.from_mapping(settings, {}))
 
     return make
 

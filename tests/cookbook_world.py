@@ -11,7 +11,7 @@ from itertools import count
 
 from sqlalchemy import Connection, text
 
-from etl import config, database, sweep
+from etl import database, loading, sweep
 from etl.demo import answers
 from etl.demo.clock import Clock
 from etl.demo.endpoint import Endpoint
@@ -58,7 +58,7 @@ class Recorder:
     def __init__(self, url: str, endpoint: Endpoint, clock: Clock, memberships: list[dict[str, str]]) -> None:
         self._endpoint = endpoint
         self._clock = clock
-        self._config = config.from_mapping(
+        self._config = loading.from_mapping(
             {"database": {"url": url}, "aws": {"endpoint_url": endpoint.url}, "membership": memberships}, {}
         )
 

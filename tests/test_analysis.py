@@ -24,7 +24,7 @@ from conftest import MINUTE
 from model import NOT_LISTED
 from sqlalchemy import Connection, text
 
-from etl import batches, config, database, leases, sweep, sync
+from etl import batches, config, database, leases, loading, sweep, sync
 from etl.demo import answers
 from etl.demo.clock import real_time
 from etl.demo.endpoint import Endpoint
@@ -143,7 +143,7 @@ class Stage:
         return self.endpoint.world
 
     def configure(self, memberships: Iterable[Membership], page_size: int = 100) -> config.Config:
-        return config.from_mapping(
+        return loading.from_mapping(
             {
                 "database": {"url": self.database_url},
                 "aws": {"endpoint_url": self.endpoint.url, "page_size": page_size},
@@ -541,7 +541,7 @@ def test_hours_and_weeks_are_shown_without_gaps_since_years_ago(here: Here) -> N
 
 def test_quotas_are_those_that_are_configured(stage: Stage, membership: Membership) -> None:
     other = stage.world.add_membership(account=membership.account)
-    settings = config.from_mapping(
+    settings = loading.from_mapping(
         {
             "database": {"url": stage.database_url},
             "aws": {"endpoint_url": stage.endpoint.url},

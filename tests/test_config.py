@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from etl import config
-from etl.config import Config, ConfigError, from_mapping, load
+from etl import loading
+from etl.config import Config, ConfigError
+from etl.loading import from_mapping, load
 
 ID = "3f2a1c9e-5b7d-4e8a-9c1f-0a1b2c3d4e5f"
 OTHER_ID = "00000000-0000-4000-8000-000000000000"
@@ -294,7 +295,7 @@ def test_a_variable_of_a_section_that_is_none_leaves_the_complaint_to_the_file()
 def test_a_variable_that_is_nearly_ours_is_told_without_its_value(
     variable: str, meant: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config._warn.cache_clear()
+    loading._warn.cache_clear()
     file = tmp_path / "etl.toml"
     file.touch()
     assert load(file, {variable: "postgresql://etl:pw@db/x"}) == load(file, {})
@@ -309,7 +310,7 @@ def test_a_variable_that_is_nearly_ours_is_told_without_its_value(
 def test_no_word_is_said_of_our_own_variables_and_of_other_programs_ones(
     variable: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config._warn.cache_clear()
+    loading._warn.cache_clear()
     file = tmp_path / "etl.toml"
     file.touch()
     load(file, {variable: "http://127.0.0.1:80"})

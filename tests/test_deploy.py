@@ -15,7 +15,7 @@ import click
 import pytest
 from prometheus_client import CollectorRegistry
 
-from etl import config
+from etl import config, loading
 from etl.cli import main
 from etl.doctor import policies
 from etl.metrics import Metrics
@@ -68,7 +68,7 @@ def test_there_is_a_daemon_and_a_timer_of_each_kind(way: str, command: str) -> N
 
 
 def test_the_example_is_a_configuration_without_a_password() -> None:
-    read = config.load(DEPLOY / "etl.example.toml", {})
+    read = loading.load(DEPLOY / "etl.example.toml", {})
     assert read.memberships
     assert read.database.url is None
 

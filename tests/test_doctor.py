@@ -21,7 +21,6 @@ from test_cli import Cli, as_toml
 from test_console import screen
 
 from etl import database, sweep, tables
-from etl.config import from_mapping
 from etl.demo import answers
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
@@ -29,6 +28,7 @@ from etl.demo.request import ASSUME_ROLE, CALLER, JOB, JOBS, MODELS, Request
 from etl.demo.world import World
 from etl.doctor import asking, clocks, configuration, endpoints, examine, patience, policies, schema, server
 from etl.doctor.findings import Finding
+from etl.loading import from_mapping
 from etl.local_postgres import throw_away
 
 KEY, TOKEN, EXTERNAL_ID, PASSWORD = "planted-key", "planted-token", "planted-id", "planted-password"

@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from test_jobs import ARN, FIELDS, LATEST, MEMBERSHIP, NOON, OWNER
 
 from etl import database, quick, verify, wire
-from etl.config import Config, ConfigError, from_mapping, load
+from etl.config import Config, ConfigError
 from etl.demo.world import World
 from etl.jobs import DETAILS_LIMIT, BadItemError, decode
+from etl.loading import from_mapping, load
 
 SECRET = "hunter2-of-the-plant"  # noqa: S105 - planted, to be looked for
 

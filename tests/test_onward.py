@@ -15,12 +15,12 @@ from botocore.retries.quota import RetryQuota
 
 from etl import clients, source
 from etl.calls import counted
-from etl.config import from_mapping
 from etl.demo import answers
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
 from etl.demo.request import JOBS, Request
 from etl.demo.world import World
+from etl.loading import from_mapping
 
 PAGES = 4
 ODD = "a+/=&?# \u00e9\U0001f600\\\"'%20~"

@@ -12,11 +12,12 @@ import botocore.retries.standard
 import pytest
 
 from etl import clients, pace, source
-from etl.config import Aws, from_mapping
+from etl.config import Aws
 from etl.demo import answers
 from etl.demo.endpoint import Endpoint
 from etl.demo.request import ASSUME_ROLE, JOBS, Request
 from etl.demo.world import World
+from etl.loading import from_mapping
 
 _accounts = count(100_000_000_000)
 

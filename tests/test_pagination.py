@@ -9,7 +9,6 @@ import pytest
 from conftest import Etl, MakeEtl
 
 from etl import batches, source
-from etl.config import from_mapping
 from etl.demo import answers
 from etl.demo.answers import Answer
 from etl.demo.endpoint import Endpoint
@@ -17,6 +16,7 @@ from etl.demo.membership import Membership
 from etl.demo.request import JOB, JOBS, Request
 from etl.demo.resources import Job
 from etl.demo.world import World
+from etl.loading import from_mapping
 from etl.order import NewestFirst, OrderedPage
 
 DAMAGED: dict[str, Answer] = {

@@ -31,7 +31,7 @@ from model import NOT_LISTED, Listing, Model, Record, Tally, Transition, Version
 from sqlalchemy import Connection, text
 from stored import COLUMNS, WIRE_NAMES, Snapshot, Stored, snapshot
 
-from etl import batches, config, database, source, sweep, sync, verify
+from etl import batches, database, loading, source, sweep, sync, verify
 from etl.calls import Calls
 from etl.config import Aws, Config, Membership
 
@@ -274,7 +274,7 @@ class Syncer:
             {"id": id_, "region": "us-east-1"} | each for id_, each in zip(self.ids, self.filters, strict=True)
         ]
         sections = {"database": {"url": self._database_url}, "sync": {"absence_grace": "0s"}, "membership": listed}
-        return config.from_mapping(sections, {})
+        return loading.from_mapping(sections, {})
 
     def records(self, home: int) -> dict[str, Record]:
         return {arn: stored.record for arn, stored in self.stored[self.ids[home]].items()}

@@ -21,11 +21,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from etl import source
-from etl.config import from_mapping
 from etl.demo import answers
 from etl.demo.endpoint import Endpoint
 from etl.demo.request import ASSUME_ROLE, JOBS
 from etl.demo.world import World
+from etl.loading import from_mapping
 from etl.roles import AssumedRole, Refusals, Role
 
 ROLE = "arn:aws:iam::111122223333:role/etl-reader"

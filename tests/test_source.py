@@ -15,13 +15,13 @@ from botocore.exceptions import ClientError
 from conftest import NOON, Etl, MakeEtl
 
 from etl import clients, source
-from etl.config import from_mapping
 from etl.demo import answers
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
 from etl.demo.request import ASSUME_ROLE, JOB, JOBS, Request
 from etl.demo.resources import ABSENT, Job
 from etl.demo.world import World
+from etl.loading import from_mapping
 
 ROLE = "arn:aws:iam::111122223333:role/etl-reader"
 HOSTILE = (

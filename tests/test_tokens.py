@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from test_cli import Cli
 from tls import Front, front, roots
 
-from etl import config, database, tokens
+from etl import database, loading, tokens
 from etl.config import ConfigError
 from etl.database import DatabaseError
 from etl.demo.clock import Clock
@@ -105,7 +105,7 @@ def rds(postgres: LocalPostgres, tmp_path: Path) -> Iterator[tuple[Rds, str]]:
 @pytest.fixture
 def address(rds: tuple[Rds, str]) -> str:
     """The database as the configuration hands it to who connects."""
-    settings = config.from_mapping({"database": {"url": rds[1], "iam_auth": True}}, {})
+    settings = loading.from_mapping({"database": {"url": rds[1], "iam_auth": True}}, {})
     return settings.database.address()
 
 
@@ -231,7 +231,7 @@ def test_the_name_of_the_host_tells_the_region(host: str, region: str | None) ->
 )
 def test_what_does_not_go_with_tokens_is_a_mistake(settings: dict[str, str], complaint: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        config.from_mapping({"database": {**settings, "iam_auth": True}}, {})
+        loading.from_mapping({"database": {**settings, "iam_auth": True}}, {})
     (said,) = raised.value.complaints
     assert said.startswith(f"configuration: database.iam_auth: {complaint}")
     assert "s3cr3t" not in said
@@ -246,10 +246,10 @@ def test_what_does_not_go_with_tokens_is_a_mistake(settings: dict[str, str], com
     ],
 )
 def test_a_token_is_signed_for_the_region_that_is_set_or_told(settings: dict[str, object]) -> None:
-    made = config.from_mapping({"database": {**settings, "iam_auth": True}}, {})
+    made = loading.from_mapping({"database": {**settings, "iam_auth": True}}, {})
     assert database.parse(made.database.address()).query[tokens.PARAMETER] == "eu-west-1"
 
 
 def test_a_url_that_cannot_be_read_is_no_matter_of_tokens() -> None:
     settings = {"url": "postgresql://host:port/etl", "region": "eu-west-1", "iam_auth": True}
-    assert config.from_mapping({"database": settings}, {}).database.iam_auth
+    assert loading.from_mapping({"database": settings}, {}).database.iam_auth

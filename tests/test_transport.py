@@ -10,7 +10,7 @@ import trustme
 from conftest import MakeEtl
 from tls import Front, front, roots
 
-from etl import config, database
+from etl import database, loading
 from etl.config import Config, ConfigError
 from etl.database import DatabaseError
 from etl.demo.membership import Membership
@@ -22,12 +22,12 @@ PLAIN = "http://proxy.internal:8080/x"
 
 
 def made(**sections: dict[str, Any]) -> Config:
-    return config.from_mapping(sections, {})
+    return loading.from_mapping(sections, {})
 
 
 def complaints(environ: dict[str, str] | None = None, **sections: dict[str, Any]) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as raised:
-        config.from_mapping(sections, environ or {})
+        loading.from_mapping(sections, environ or {})
     return raised.value.complaints
 
 
@@ -135,7 +135,7 @@ def test_leave_may_come_from_the_environment() -> None:
         "ETL_AWS_ENDPOINT_URL": PLAIN,
         "ETL_AWS_ALLOW_PLAIN_HTTP": "true",
     }
-    assert [key for key, _ in config.from_mapping({}, environ).risks()] == ["aws.endpoint_url", "database.url"]
+    assert [key for key, _ in loading.from_mapping({}, environ).risks()] == ["aws.endpoint_url", "database.url"]
 
 
 @pytest.mark.parametrize(("section", "key"), [("aws", "allow_plain_http"), ("database", "allow_weak_tls")])
@@ -152,7 +152,7 @@ def test_what_is_risked_is_warned_of_once_a_process(tmp_path: Path, caplog: pyte
     )
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            config.load(file, {})
+            loading.load(file, {})
     assert caplog.messages == [
         "aws.endpoint_url: is plain http to proxy.internal: jobs and tokens can be read on the way to it",
         "database.url: sslmode is require: whoever stands in between can pose as the database",

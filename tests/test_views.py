@@ -9,13 +9,13 @@ from conftest import MINUTE, NOON, Etl, MakeEtl
 from sqlalchemy.exc import DBAPIError
 
 from etl import database
-from etl.config import from_mapping
 from etl.demo import answers
 from etl.demo.clock import Clock
 from etl.demo.endpoint import Endpoint
 from etl.demo.membership import Membership
 from etl.demo.resources import Job
 from etl.demo.world import World
+from etl.loading import from_mapping
 from etl.run import Progress, StoppedError
 from etl.sync import sync_membership
 

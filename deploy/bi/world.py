@@ -16,9 +16,10 @@ from sqlalchemy import URL, text
 
 from deploy.bi.seen import run
 from etl import database
-from etl.config import Config, from_mapping
+from etl.config import Config
 from etl.demo.endpoint import Endpoint
 from etl.demo.scenario import Scenario
+from etl.loading import from_mapping
 from etl.local_postgres import throw_away
 from etl.sweep import register, sweep
 from etl.tour import CREDENTIALS

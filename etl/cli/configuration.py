@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 def configuration(file: Path | None) -> "Config":
     """Read file and environment; raises `ConfigError`, also for a database URL that nobody could read."""
-    from etl.config import ConfigError, load
+    from etl.config import ConfigError
     from etl.database import DatabaseError, parse
+    from etl.loading import load
 
     config = load(file, os.environ)
     if config.database.url is not None:
@@ -32,7 +33,8 @@ def configuration(file: Path | None) -> "Config":
 
 def with_memberships(file: Path | None) -> "Config":
     """Read file and environment; raises `ConfigError` also if there is no membership, and so nothing to sync."""
-    from etl.config import ConfigError, origin
+    from etl.config import ConfigError
+    from etl.loading import origin
 
     config = configuration(file)
     if not config.memberships:

@@ -6,7 +6,7 @@ Whoever does not answer is left behind after some seconds. What depends on a che
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from etl import config
+from etl import loading
 from etl.config import ConfigError
 from etl.console import Advance
 from etl.doctor import aws, configuration, database
@@ -18,9 +18,9 @@ __all__ = ["Finding", "Now", "examine"]
 
 def examine(file: Path | None, environ: Mapping[str, str], now: Now, advance: Advance) -> Iterator[Finding]:
     """Yield what is found, as it is found. `now` is this machine's clock."""
-    origin = config.origin(file, environ)
+    origin = loading.origin(file, environ)
     try:
-        settings = config.load(file, environ)
+        settings = loading.load(file, environ)
     except ConfigError as error:
         yield from configuration.complaints(error, origin)
         yield unseen("database", "AWS and the database", "the configuration cannot be used")
