@@ -266,7 +266,7 @@ def test_a_sync_is_quick_where_that_is_enough_unless_asked_to_be_full(
     (quick,) = cli.run("sync").objects
     assert (quick["kind"], quick["api_calls"]) == ("quick", 1)
     (full,) = cli.run("sync", "--full").objects
-    assert (full["kind"], full["api_calls"]) == ("full", 5)
+    assert (full["kind"], full["pages"]) == ("full", 5)  # who is slow may ask for models, too
     assert "  complete  quick  1 page  100 listed  " in cli.run("sync", "--text").out
 
 
