@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, case, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from etl import backoff
@@ -226,21 +226,22 @@ def renew(connection: Connection, run: Run) -> None:
         raise FencedError("another worker has taken this membership over")
 
 
+# Composed once: each transaction begins with it, and to compose it takes longer than to execute it.
+_PREPARE = select(
+    func.set_config("idle_in_transaction_session_timeout", bindparam("limit"), True),
+    func.set_config("lock_timeout", bindparam("limit"), True),
+    func.set_config("jit", "off", True),
+    func.set_config("array_nulls", "on", True),
+)
+
+
 def prepare(connection: Connection, lease: timedelta) -> None:
     """Bound how long the server waits for us in this transaction, and we for a lock; set what statements rest on.
 
     Nothing is compiled, which would take four fifths of the time of a statement that runs for each batch, and NULL
     in an array literal is null, whatever the database says.
     """
-    limit = f"{lease.total_seconds():.0f}s"
-    connection.execute(
-        select(
-            func.set_config("idle_in_transaction_session_timeout", limit, True),
-            func.set_config("lock_timeout", limit, True),
-            func.set_config("jit", "off", True),
-            func.set_config("array_nulls", "on", True),
-        )
-    )
+    connection.execute(_PREPARE, {"limit": f"{lease.total_seconds():.0f}s"})
 
 
 def release(connection: Connection, run: Run, following: Following | None, *, full_due: bool) -> None:
