@@ -1,13 +1,14 @@
 """The demo: several sweeps of a simulated world that moves, and what the views then show."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from etl import database
 from etl.config import Config
@@ -23,6 +24,9 @@ from etl.sweep import register, sweep
 
 DATABASE = "demo"
 """A database of its own beside the private one: simulated jobs never mix with real ones."""
+
+LOCK = 7_316_208_247
+"""Any number that is ours: a demo holds this lock until it ends."""
 
 REPORT = Path("demo-report.html")
 """In the folder where the demo was called: who looks for it looks there."""
@@ -91,17 +95,28 @@ QUESTIONS = (
 def run(server: str, console: Console, program: str) -> None:
     """Run the demo on the private local Postgres at the URL `server`, in a fresh database that stays.
 
-    `program` is how we were called, for the commands to go on with.
+    `program` is how we were called, for the commands to go on with. Raises `database.DatabaseError` where another
+    demo is running there, whose database it would drop.
     """
-    address = _fresh_database(server)
-    scenario = Scenario(end=datetime.now(UTC))
-    with Endpoint(scenario.world) as endpoint:
-        _sweeps(_config(address, endpoint.url, scenario), scenario, console)
-    with database.connect(address) as connection, connection.begin():
-        for question in QUESTIONS:
-            rows = [dict(row) for row in connection.execute(text(question.query)).mappings()]
-            _answer(console, question, rows)
-    _farewell(console, address, program, _report(address))
+    with _alone(server):
+        address = _fresh_database(server)
+        scenario = Scenario(end=datetime.now(UTC))
+        with Endpoint(scenario.world) as endpoint:
+            _sweeps(_config(address, endpoint.url, scenario), scenario, console)
+        with database.connect(address) as connection, connection.begin():
+            for question in QUESTIONS:
+                rows = [dict(row) for row in connection.execute(text(question.query)).mappings()]
+                _answer(console, question, rows)
+        _farewell(console, address, program, _report(address))
+
+
+@contextmanager
+def _alone(server: str) -> Iterator[None]:
+    with database.connect(server) as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        if not connection.scalar(select(func.pg_try_advisory_lock(LOCK))):
+            raise database.DatabaseError("another demo is running here: wait until it has ended")
+        yield
 
 
 def _fresh_database(server: str) -> str:

@@ -550,3 +550,10 @@ def test_the_demo_ends_well_in_a_folder_that_takes_no_file(
     said = StringIO()
     tour.run(server, Console(as_json=False, out=said), "etl")
     assert "A report to look at in a browser: none, since this folder takes no file" in said.getvalue()
+
+
+def test_a_second_demo_leaves_the_database_of_one_that_is_running_alone(server: str) -> None:
+    with database.connect(server) as running:
+        running.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": tour.LOCK})
+        with pytest.raises(database.DatabaseError, match="another demo is running here"):
+            tour.run(server, Console(as_json=False, out=StringIO()), "etl")
