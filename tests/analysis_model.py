@@ -69,6 +69,10 @@ class Home:
         """What the greater of the quotas is counted by."""
         return (self.account_id, self.region) if self.account_id else None
 
+    def is_tracked(self, moment: datetime) -> bool:
+        """Whether the first complete sweep had begun by then."""
+        return any(sweep.began <= moment for sweep in self.sweeps[:1])
+
 
 def seconds(earlier: datetime, later: datetime) -> float:
     return max(0.0, (later - earlier) / timedelta(seconds=1))
@@ -420,6 +424,7 @@ def status_counts_hourly(homes: Iterable[Home], now: datetime) -> Iterator[Row]:
                     "status": status,
                     "jobs_held": told.held[status],
                     "jobs_entered": told.entered[status],
+                    "is_tracked": home.is_tracked(hour),
                 }
 
 
@@ -444,6 +449,7 @@ def capacity(homes: Iterable[Home], now: datetime) -> Iterator[Row]:
                 "account_open_jobs": together,
                 "account_quota": home.account_quota,
                 "account_quota_used": None if together is None else together / home.account_quota,
+                "is_tracked": home.is_tracked(hour),
             }
 
 

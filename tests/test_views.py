@@ -85,12 +85,12 @@ CONTRACT = {
     """,
     "status_counts_hourly": """
         hour timestamp with time zone, membership_id text, region text, account_id text, status text,
-        jobs_held bigint, jobs_entered bigint
+        jobs_held bigint, jobs_entered bigint, is_tracked boolean
     """,
     "capacity": """
         hour timestamp with time zone, membership_id text, region text, account_id text, open_jobs bigint,
         most_open_jobs bigint, quota bigint, quota_used double precision, account_open_jobs bigint,
-        account_quota bigint, account_quota_used double precision
+        account_quota bigint, account_quota_used double precision, is_tracked boolean
     """,
     "open_jobs": """
         job_arn text, job_id text, name text, membership_id text, region text, account_id text,
@@ -457,6 +457,27 @@ def test_capacity_is_measured_by_the_quotas_that_are_configured_now(make_etl: Ma
         "account_quota": 16,
         "account_quota_used": 0.25,
     }
+
+
+@pytest.mark.usefixtures("lived")
+def test_hours_are_tracked_from_the_first_complete_sweep_on(etl: Etl) -> None:
+    tracked = """
+        SELECT is_tracked, now() - max(hour) < interval '1 hour' AS to_this_hour, count(DISTINCT hour) = 3 AS three
+        FROM (
+            SELECT hour, is_tracked FROM cleanrooms.capacity
+            UNION SELECT hour, is_tracked FROM cleanrooms.status_counts_hourly
+        ) AS each GROUP BY is_tracked ORDER BY is_tracked
+    """
+    etl.execute(
+        "UPDATE cleanrooms_etl.sync_run SET started_at = date_trunc('hour', now(), 'UTC') - interval '2 hours'"
+        " WHERE run_id = (SELECT min(run_id) FROM cleanrooms_etl.sync_run)"
+    )
+    assert etl.query(tracked) == [
+        {"is_tracked": False, "to_this_hour": False, "three": False},
+        {"is_tracked": True, "to_this_hour": True, "three": True},
+    ]
+    etl.execute("UPDATE cleanrooms_etl.sync_run SET outcome = 'partial'")
+    assert [row["is_tracked"] for row in etl.query(tracked)] == [False]
 
 
 # sync_freshness
