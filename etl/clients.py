@@ -5,7 +5,6 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import boto3
@@ -13,7 +12,7 @@ from botocore.client import BaseClient
 from botocore.config import Config as ClientConfig
 from botocore.credentials import CredentialResolver, Credentials
 
-from etl import calls, onward, pace, roles, sessions, wire
+from etl import calls, onward, pace, release, roles, sessions, wire
 from etl.config import Aws, Membership
 from etl.roles import AssumedRole, Role
 
@@ -158,7 +157,7 @@ def _client_config(aws: Aws) -> ClientConfig:
         "read_timeout": 60,
         "retries": {"mode": "standard", "total_max_attempts": _REQUESTS},
         # botocore would compose its own twice a request, a twelfth of the processor time of one. AWS logs this.
-        "user_agent": f"cleanroomsml-etl/{version('cleanroomsml-etl')}",
+        "user_agent": f"{release.NAME}/{release.version()}",
         "max_pool_connections": aws.max_concurrency,
     }
     return ClientConfig(**settings)

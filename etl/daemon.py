@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
 from threading import Event, Thread
 from typing import Self
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from structlog.typing import FilteringBoundLogger
 
-from etl import clients, pace
+from etl import clients, pace, release
 from etl.agenda import Agenda
 from etl.config import Config, ConfigError, Membership
 from etl.database import DatabaseError
@@ -81,7 +80,7 @@ class Daemon:
         Thread(target=self._keep_awake, name="keeps awake", daemon=True).start()
         self._log.info(
             "started",
-            version=version("cleanroomsml-etl"),
+            version=release.version(),
             memberships=len(self._config.memberships),
             listen=self._monitor.address,
         )

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from threading import Lock
 from typing import Any
 
@@ -18,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily
 
-from etl import tables
+from etl import release, tables
 from etl.pace import PaceState
 from etl.sync import SyncReport
 
@@ -76,7 +75,7 @@ class Metrics:
         self._database_up = gauge("etl_database_up", "1: the last look at database and schema went well")
         gauge("etl_running_syncs", "Syncs that run now").set_function(running)
         gauge("etl_last_tick_seconds", "Seconds since the scheduler ticked").set_function(tick_age)
-        build = {"version": version("cleanroomsml-etl"), "schema": tables.REVISION}
+        build = {"version": release.version(), "schema": tables.REVISION}
         info("etl_build", "Release of this program, and the schema that it knows").info(build)
         ProcessCollector(registry=self.registry)  # memory and open files: years are to be survived
         self._memberships = _Memberships()

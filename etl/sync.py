@@ -4,12 +4,11 @@ import os
 import socket
 import time
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from etl import database, leases, store
+from etl import database, leases, release, store
 from etl.config import Config, Membership
 from etl.run import Progress, StoppedError, Syncing, Watcher
 
@@ -92,4 +91,4 @@ def _sync_on(
 
 
 def _worker() -> leases.Worker:
-    return leases.Worker(f"{socket.gethostname()}:{os.getpid()}", version("cleanroomsml-etl"))
+    return leases.Worker(f"{socket.gethostname()}:{os.getpid()}", release.version())

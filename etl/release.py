@@ -1,0 +1,12 @@
+"""Which release of this program this is: told to AWS, kept with each run, logged and counted."""
+
+from functools import cache
+from importlib import metadata
+
+NAME = "cleanroomsml-etl"
+
+
+@cache
+def version() -> str:
+    """Return the version that is installed. To look it up takes 3 ms."""
+    return metadata.version(NAME)
