@@ -25,7 +25,7 @@ from etl.sweep import register, sweep
 DATABASE = "demo"
 """A database of its own beside the private one: simulated jobs never mix with real ones."""
 
-LOCK = 7_316_208_247
+_LOCK = 7_316_208_247
 """Any number that is ours: a demo holds this lock until it ends."""
 
 REPORT = Path("demo-report.html")
@@ -114,7 +114,7 @@ def run(server: str, console: Console, program: str) -> None:
 def _alone(server: str) -> Iterator[None]:
     with database.connect(server) as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        if not connection.scalar(select(func.pg_try_advisory_lock(LOCK))):
+        if not connection.scalar(select(func.pg_try_advisory_lock(_LOCK))):
             raise database.DatabaseError("another demo is running here: wait until it has ended")
         yield
 

@@ -552,8 +552,19 @@ def test_the_demo_ends_well_in_a_folder_that_takes_no_file(
     assert "A report to look at in a browser: none, since this folder takes no file" in said.getvalue()
 
 
-def test_a_second_demo_leaves_the_database_of_one_that_is_running_alone(server: str) -> None:
-    with database.connect(server) as running:
-        running.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": tour.LOCK})
+def test_a_second_demo_is_refused_while_one_is_running_and_leaves_its_database_alone(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def begin(address: str) -> str:
+        begun.append(address)
         with pytest.raises(database.DatabaseError, match="another demo is running here"):
             tour.run(server, Console(as_json=False, out=StringIO()), "etl")
+        raise StopIteration
+
+    monkeypatch.setattr(tour, "_fresh_database", begin)
+    for _ in range(2):  # the first one's end lets the next one in
+        with pytest.raises(StopIteration):
+            tour.run(server, Console(as_json=False, out=StringIO()), "etl")
+    assert begun == [server, server]

@@ -1,14 +1,72 @@
-CREATE VIEW cleanrooms_etl.tracked AS
+CREATE VIEW cleanrooms_etl.calendar AS
 SELECT
     membership.membership_id,
-    (
-        SELECT started_at FROM cleanrooms_etl.sync_run
-        WHERE membership_key = membership.membership_key AND outcome = 'complete'
-        ORDER BY run_id LIMIT 1
-    ) AS since
-FROM cleanrooms_etl.membership;
-
-COMMENT ON VIEW cleanrooms_etl.tracked IS 'When the first complete sweep of each membership began: nobody saw what had ended by then wait or run';
+    membership.region,
+    membership.account_id,
+    membership.configured,
+    membership.open_jobs_quota,
+    membership.account_open_jobs_quota,
+    occurring.statuses,
+    counted.*,
+    coalesce(first.sweep <= counted.hour, false) AS is_tracked
+FROM cleanrooms_etl.membership
+CROSS JOIN LATERAL (
+    -- Those that this release knows, and whatever else AWS has sent for a job of this membership.
+    SELECT array_agg(status) AS statuses
+    FROM (
+        SELECT status FROM cleanrooms.status_dim
+        UNION
+        SELECT jsonb_object_keys(held) FROM cleanrooms_etl.status_hour
+        WHERE membership_key = membership.membership_key AND hour = 'infinity'
+        UNION
+        SELECT cleanrooms_etl.entered_since(membership.membership_key, membership.uncounted_hours_from)
+    ) AS known
+) AS occurring
+CROSS JOIN LATERAL (
+    SELECT
+        date_trunc('hour', min(changed_time), 'UTC') AS hour,
+        -- In here, where it is looked up once for each membership: joined it would be once for each hour.
+        (
+            SELECT started_at FROM cleanrooms_etl.sync_run
+            WHERE sync_run.membership_key = membership.membership_key AND outcome = 'complete'
+            ORDER BY run_id LIMIT 1
+        ) AS sweep
+    FROM cleanrooms_etl.status_transition
+    WHERE membership_key = membership.membership_key
+) AS first
+CROSS JOIN LATERAL (
+    SELECT
+        hours.hour,
+        next.held,
+        CASE WHEN next.hour = hours.hour THEN next.entered ELSE '{}' END AS entered,
+        CASE WHEN next.hour = hours.hour THEN next.most_open END AS most_open
+    FROM generate_series(
+        first.hour,
+        least(date_trunc('hour', now(), 'UTC'), membership.uncounted_hours_from - interval '1 hour'),
+        interval '1 hour'
+    ) AS hours (hour)
+    CROSS JOIN LATERAL (
+        SELECT * FROM cleanrooms_etl.status_hour AS stored
+        WHERE stored.membership_key = membership.membership_key AND stored.hour >= hours.hour
+        ORDER BY stored.hour LIMIT 1
+    ) AS next
+    UNION ALL
+    SELECT
+        hours.hour,
+        next.held,
+        CASE WHEN next.hour = hours.hour THEN next.entered ELSE '{}' END,
+        CASE WHEN next.hour = hours.hour THEN next.most_open END
+    FROM (
+        SELECT *, lag(hour) OVER (ORDER BY hour) AS last_hour
+        FROM cleanrooms_etl.uncounted_hour
+        WHERE membership_key = membership.membership_key
+    ) AS next
+    CROSS JOIN LATERAL generate_series(
+        greatest(first.hour, coalesce(next.last_hour + interval '1 hour', next.hour)),
+        least(next.hour, date_trunc('hour', now(), 'UTC')),
+        interval '1 hour'
+    ) AS hours (hour)
+) AS counted;
 
 CREATE VIEW cleanrooms.status_counts_hourly AS
 SELECT
@@ -19,12 +77,11 @@ SELECT
     occurring.status,
     coalesce((calendar.held ->> occurring.status)::bigint, 0) AS jobs_held,
     coalesce((calendar.entered ->> occurring.status)::bigint, 0) AS jobs_entered,
-    coalesce(tracked.since <= calendar.hour, false) AS is_tracked
+    calendar.is_tracked
 FROM cleanrooms_etl.calendar
-JOIN cleanrooms_etl.tracked USING (membership_id)
 CROSS JOIN LATERAL unnest(calendar.statuses) AS occurring (status);
 
-COMMENT ON COLUMN cleanrooms.status_counts_hourly.is_tracked IS 'Whether a complete sweep of the membership had begun by then; of the hours before, jobs that had ended by it are not among jobs_held';
+COMMENT ON COLUMN cleanrooms.status_counts_hourly.is_tracked IS 'Whether the first complete sweep of the membership had begun by then; of the hours before only what AWS still told is counted, not that jobs waited or ran before their last change';
 
 CREATE VIEW cleanrooms.capacity AS
 SELECT
@@ -39,7 +96,7 @@ SELECT
     used.account_open_jobs,
     used.account_quota,
     used.account_open_jobs::double precision / used.account_quota AS account_quota_used,
-    coalesce(tracked.since <= used.hour, false) AS is_tracked
+    used.is_tracked
 FROM (
     SELECT
         calendar.*,
@@ -54,7 +111,6 @@ FROM (
         END AS account_open_jobs
     FROM cleanrooms_etl.calendar
     CROSS JOIN LATERAL (SELECT cleanrooms_etl.open_jobs(calendar.held) AS jobs) AS open
-) AS used
-JOIN cleanrooms_etl.tracked USING (membership_id);
+) AS used;
 
-COMMENT ON COLUMN cleanrooms.capacity.is_tracked IS 'Whether a complete sweep of the membership had begun by then; of the hours before, jobs that had ended by it are not counted';
+COMMENT ON COLUMN cleanrooms.capacity.is_tracked IS 'Whether the first complete sweep of the membership, whatever of its account, had begun by then; of the hours before only what AWS still told is counted, not that jobs waited or ran before their last change';

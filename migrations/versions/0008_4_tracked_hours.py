@@ -16,16 +16,15 @@ depends_on = None
 
 SQL = Path(__file__).parent.parent / "sql"
 
-VIEWS = ("status_counts_hourly", "capacity")
+VIEWS = ("cleanrooms_etl.calendar", "cleanrooms.status_counts_hourly", "cleanrooms.capacity")
 
 COMMENTS = sa.text("""
-    SELECT format('COMMENT ON VIEW %s IS %L', oid::regclass, obj_description(oid, 'pg_class'))
-    FROM pg_class WHERE relnamespace = 'cleanrooms'::regnamespace AND relname = ANY (:views)
+    SELECT format('COMMENT ON VIEW %s IS %L', view, obj_description(view, 'pg_class'))
+    FROM unnest(CAST(:views AS regclass[])) AS view
     UNION ALL
     SELECT format('COMMENT ON COLUMN %s.%I IS %L', attrelid::regclass, attname, col_description(attrelid, attnum))
-    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
-    WHERE relnamespace = 'cleanrooms'::regnamespace AND relname = ANY (:views)
-        AND attnum > 0 AND attname <> 'is_tracked'
+    FROM pg_attribute
+    WHERE attrelid = ANY (CAST(:views AS regclass[])) AND attnum > 0 AND attname <> 'is_tracked'
 """)
 """Statements that say of the views what is said now."""
 
@@ -33,17 +32,23 @@ COMMENTS = sa.text("""
 def upgrade() -> None:
     """Add a column to both."""
     said = (SQL / "0008_4_tracked.sql").read_text("utf-8")
-    op.execute(re.sub(r"^CREATE (?=VIEW cleanrooms\.)", "CREATE OR REPLACE ", said, flags=re.MULTILINE))
+    op.execute(re.sub(r"^CREATE (?=VIEW)", "CREATE OR REPLACE ", said, flags=re.MULTILINE))
 
 
 def downgrade() -> None:
-    """Make both anew without it, and say of them what was said: no column of a view can be dropped."""
+    """Make the views anew, and say of them what was said: no column of a view can be dropped.
+
+    Who was let read them by hand, not by `etl db grant`, has to be let anew.
+    """
     connection = op.get_bind()
     comments = connection.scalars(COMMENTS, {"views": list(VIEWS)}).all()
+    for view in reversed(VIEWS):
+        op.execute(f"DROP VIEW {view}")
+    before = "".join(
+        (SQL / f"0003_{name}.sql").read_text("utf-8") for name in ("status_counts_hourly", "capacity")
+    )
     for view in VIEWS:
-        op.execute(f"DROP VIEW cleanrooms.{view}")
-        _, start, rest = (SQL / f"0003_{view}.sql").read_text("utf-8").partition(f"CREATE VIEW cleanrooms.{view}")
+        _, start, rest = before.partition(f"CREATE VIEW {view} ")
         op.execute(start + rest.partition(";")[0])
-    op.execute("DROP VIEW cleanrooms_etl.tracked")
     for comment in comments:
         connection.execute(sa.text(comment.replace(":", r"\:")))
