@@ -157,7 +157,7 @@ def _client_config(aws: Aws) -> ClientConfig:
         "read_timeout": 60,
         "retries": {"mode": "standard", "total_max_attempts": _REQUESTS},
         # botocore would compose its own twice a request, a twelfth of the processor time of one. AWS logs this.
-        "user_agent": f"{release.NAME}/{release.version()}",
+        "user_agent": f"cleanroomsml-etl/{release.version()}",
         "max_pool_connections": aws.max_concurrency,
     }
     return ClientConfig(**settings)

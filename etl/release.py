@@ -3,10 +3,8 @@
 from functools import cache
 from importlib import metadata
 
-NAME = "cleanroomsml-etl"
-
 
 @cache
 def version() -> str:
-    """Return the version that is installed. To look it up takes 3 ms."""
-    return metadata.version(NAME)
+    """Return the version that is installed. To look it up takes a millisecond."""
+    return metadata.version("cleanroomsml-etl")

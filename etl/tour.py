@@ -112,6 +112,7 @@ def run(server: str, console: Console, program: str) -> None:
 
 @contextmanager
 def _alone(server: str) -> Iterator[None]:
+    """Keep other demos away meanwhile; the server lets the lock go with our session, however we end."""
     with database.connect(server) as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         if not connection.scalar(select(func.pg_try_advisory_lock(_LOCK))):

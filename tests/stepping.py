@@ -23,7 +23,7 @@ from etl.sync import sync_membership
 P = ParamSpec("P")
 R = TypeVar("R")
 
-EVERY = int(os.environ.get("EVERY", "4"))
+EVERY = int(os.environ.get("EVERY", "3"))
 """Of so many steps one is tried, since all of them take four minutes; `make explore` tries each."""
 
 ITEMS = 4

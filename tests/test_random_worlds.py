@@ -643,7 +643,7 @@ def test_a_random_world_is_stored_as_the_design_says(database_url: str) -> None:
     with database.connect(database_url) as connection:
         run_state_machine_as_test(
             partial(RandomWorld, connection, database_url),  # type: ignore[arg-type]  # any factory will do
-            settings=settings(max_examples=30, stateful_step_count=15, deadline=None, print_blob=True),
+            settings=settings(max_examples=40, stateful_step_count=15, deadline=None, print_blob=True),
         )
 
 

@@ -113,4 +113,4 @@ FROM (
     CROSS JOIN LATERAL (SELECT cleanrooms_etl.open_jobs(calendar.held) AS jobs) AS open
 ) AS used;
 
-COMMENT ON COLUMN cleanrooms.capacity.is_tracked IS 'Whether the first complete sweep of the membership, whatever of its account, had begun by then; of the hours before only what AWS still told is counted, not that jobs waited or ran before their last change';
+COMMENT ON COLUMN cleanrooms.capacity.is_tracked IS 'Whether the first complete sweep of this membership had begun by then (of its account''s others it says nothing); of the hours before only what AWS still told is counted, not that jobs waited or ran before their last change';

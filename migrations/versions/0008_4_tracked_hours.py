@@ -30,7 +30,7 @@ COMMENTS = sa.text("""
 
 
 def upgrade() -> None:
-    """Add a column to both."""
+    """Add the column: to the calendar, and to what is made of it."""
     said = (SQL / "0008_4_tracked.sql").read_text("utf-8")
     op.execute(re.sub(r"^CREATE (?=VIEW)", "CREATE OR REPLACE ", said, flags=re.MULTILINE))
 
